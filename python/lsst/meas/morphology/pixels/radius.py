@@ -19,7 +19,7 @@
 # You should have received a copy of the GNU General Public License
 # along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-"""The one rule for an object's radius, from which its field of view follows."""
+"""The one rule for an object's radius, which sets its field of view."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def guarded_radius(
 
     The largest of those of three estimates that are finite and positive,
 
-    .. math:: 2.5 \sqrt{\pi / 2} \sqrt{T / 2},\quad 2.5 R_K,\quad \sqrt{A / \pi},
+    .. math::
+
+       2.5 \sqrt{\pi / 2} \sqrt{T / 2}, \quad 2.5 R_K, \quad \sqrt{A / \pi},
 
     so that one failed measurement, or one made too small by a neighbour,
     does not cut the object.  For a round Gaussian the first two are equal.
