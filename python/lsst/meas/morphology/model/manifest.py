@@ -34,6 +34,7 @@ __all__ = (
     "Manifest",
     "Member",
     "Rendering",
+    "ResNetArchitecture",
     "TimmArchitecture",
     "TrainingRecord",
     "VotesHead",
@@ -155,18 +156,20 @@ class FieldOfView(_Record):
 class AsinhRendering(_Record):
     """Stretch of the pixels before the encoder.
 
-    Channel ``b`` is ``scale[b] * asinh(flux[b] / softening[b])``, the
-    stretch of Lupton et al. (2004, PASP 116, 133) band by band.
+    Channel ``c`` shows band ``c % n_bands`` as
+    ``scale[c] * asinh(flux / softening[c])``, the stretch of Lupton et al.
+    (2004, PASP 116, 133) band by band. Twice as many channels as bands show
+    each band with two softenings, and so on.
     """
 
     kind: Literal["asinh"] = "asinh"
 
     softening: tuple[PositiveFloat, ...]
     """Flux at which the stretch turns from linear to logarithmic, for each
-    band (nJy per stamp pixel)."""
+    channel (nJy per stamp pixel)."""
 
     scale: tuple[PositiveFloat, ...]
-    """Factor after the stretch, for each band."""
+    """Factor after the stretch, for each channel."""
 
     validity_channel: bool = True
     """Whether the pixels' validity is given to the encoder as well."""
@@ -201,6 +204,24 @@ class ConvNetArchitecture(_Record):
         return self
 
 
+class ResNetArchitecture(_Record):
+    """A residual encoder of this package's own, in plain torch."""
+
+    kind: Literal["resnet"] = "resnet"
+
+    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Number of blocks in each stage."""
+
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Number of channels in each stage."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
+        return self
+
+
 class TimmArchitecture(_Record):
     """An encoder that the package timm builds by name, without weights."""
 
@@ -213,7 +234,9 @@ class TimmArchitecture(_Record):
 Rendering = AsinhRendering
 """Any rendering; a union discriminated by ``kind`` once there are more."""
 
-Architecture = Annotated[ConvNetArchitecture | TimmArchitecture, Field(discriminator="kind")]
+Architecture = Annotated[
+    ConvNetArchitecture | ResNetArchitecture | TimmArchitecture, Field(discriminator="kind")
+]
 """Any encoder, discriminated by ``kind``."""
 
 
@@ -232,7 +255,8 @@ class VotesHead(_Record):
     """Share of the features that a mask sets to zero."""
 
     activation: Literal["softplus", "sigmoid"] = "softplus"
-    """Last function: ``1 + softplus(x)``, or ``1 + 100 sigmoid(x)``."""
+    """Last function: ``0.1 + softplus(x)``, without an upper bound, or
+    ``1 + 100 sigmoid(x)``, as Zoobot's heads have it."""
 
 
 class EmbeddingHead(_Record):
@@ -360,8 +384,10 @@ class Manifest(_Record):
             )
         for name in ("softening", "scale"):
             values: Sequence[float] = getattr(self.rendering, name)
-            if len(values) != len(self.bands):
+            if len(values) == 0 or len(values) % len(self.bands):
                 raise ValueError(f"{len(values)} values of rendering.{name} for {len(self.bands)} bands")
+        if len(self.rendering.softening) != len(self.rendering.scale):
+            raise ValueError("rendering.softening and rendering.scale have different lengths")
         if self.votes is None and self.embedding is None:
             raise ValueError("the model has no head")
         if self.votes is not None:
