@@ -40,11 +40,10 @@ __all__ = (
     "VotesHead",
 )
 
-import functools
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +61,7 @@ from pydantic import (
 )
 
 from lsst.meas.morphology.errors import ModelPackageError
-
-if TYPE_CHECKING:
-    from lsst.meas.morphology.questions.tree import QuestionTree
+from lsst.meas.morphology.questions.tree import QuestionTree
 
 SCHEMA_VERSION = 1
 """Version of the manifest that this code writes and the newest it reads."""
@@ -396,7 +393,7 @@ class Manifest(_Record):
                 raise ValueError(f"training.untaught names questions that the tree lacks: {sorted(unknown)}")
         return self
 
-    @functools.cached_property
+    @property
     def tree(self) -> QuestionTree:
         """The question tree of the votes.
 
@@ -405,21 +402,23 @@ class Manifest(_Record):
         ModelPackageError
             Raised if the model does not answer questions.
         """
-        from lsst.meas.morphology.questions.tree import QuestionTree
-
         if self.votes is None:
             raise ModelPackageError(
                 f"Model {self.name} {self.version} answers no questions: it has no votes."
             )
         return QuestionTree.from_dict(self.votes.tree, source=f"manifest of {self.name} {self.version}")
 
-    @functools.cached_property
+    @property
     def model_id(self) -> str:
         """Hexadecimal SHA-256 of the canonical manifest: the identity of
         the model, weights and program included.
         """
         canonical = json.dumps(self._to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+    def with_members(self, members: Mapping[str, Member]) -> Manifest:
+        """Return the same manifest with other members."""
+        return Manifest.model_validate({**self.model_dump(), "members": dict(members)})
 
     def to_json(self) -> bytes:
         """Return the manifest as it is stored in a package."""

@@ -29,11 +29,13 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 
 from lsst.pex.config import ConfigField, Field, ListField
 from lsst.pipe.base import (
     InputQuantizedConnection,
+    InvalidQuantumError,
     OutputQuantizedConnection,
     PipelineTask,
     PipelineTaskConfig,
@@ -47,12 +49,16 @@ from lsst.utils.timer import timeMethod
 
 # Registers the storage class of model packages.
 from .. import butler as _butler  # noqa: F401
+from ..flags import Flag, flag_columns
 from ..inference.engine import Engine, get_engine
-from ..pixels.geometry import read_geometry
+from ..model.manifest import Manifest
+from ..pixels.cover import Cover, choose_cover
+from ..pixels.geometry import Geometry, read_geometry
 from ..pixels.planes import read_planes
 from ..pixels.source import CoaddSource
 from ..pixels.stamps import cut_stamps
-from ..pixels.targets import select_targets
+from ..pixels.targets import Targets, required_columns, select_targets
+from ..tables.assemble import embedding_table, morphology_table
 from .measurements import MeasurementCollector, Measurements
 from .options import EngineConfig, PixelsConfig, SelectionConfig
 from .stopwatch import Stopwatch

@@ -282,8 +282,8 @@ class PartitionMorphologyTask(PipelineTask):
             shown = ", ".join(listed[:20]) + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")
             raise IncompleteInputError(
                 f"HEALPix pixel {pixel}: {len(listed)} patches (tract:patch) have {objects} objects in it "
-                f"and no dataset '{self.connections_name(what)}' in the input collections: {shown}. Measure them "
-                f"first, or build the graph without a constraint that leaves them out; to go on without "
+                f"and no dataset '{self.connections_name(what)}' in the input collections: {shown}. Measure "
+                f"them first, or build the graph without a constraint that leaves them out; to go on without "
                 f"them, list them in knownMissing or set allowIncomplete."
             )
         self.log.warning(
