@@ -1,0 +1,227 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""The pixels of a patch in several bands."""
+
+from __future__ import annotations
+
+__all__ = ("Planes", "read_planes")
+
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import numpy.typing as npt
+
+from lsst.images import Box, Interval
+
+from .cover import Cover
+from .exposure import bounding_box, read_exposure
+from .reasons import BAD_MASK_PLANES, RawPixels, Reason, fill_pixels
+from .source import CoaddSource, open_coadd, reading
+
+_LOG = logging.getLogger(__name__)
+
+PixelReader = Callable[[tuple[int, int, int, int]], RawPixels]
+
+
+@dataclasses.dataclass(frozen=True)
+class Planes:
+    """Flux of a patch's pixels, and what is wrong with them, by band.
+
+    Only the pixels of the cover were read; the others are 0 in both arrays.
+    """
+
+    bands: tuple[str, ...]
+    """Names of the bands, in the order of the arrays."""
+
+    cover: Cover
+    """The pixels that were read."""
+
+    image: npt.NDArray[np.float32]
+    """Flux in nJy, 0 where it is not to be used, ``[band, y, x]``."""
+
+    reasons: npt.NDArray[np.uint8]
+    """Bits of `~lsst.meas.morphology.pixels.reasons.Reason`, 0 for a good
+    pixel, ``[band, y, x]``.
+    """
+
+    missing_bands: frozenset[str]
+    """Bands without a coadd."""
+
+    @property
+    def x0(self) -> int:
+        """First column, in the tract's pixels."""
+        return self.cover.bbox[0]
+
+    @property
+    def y0(self) -> int:
+        """First row, in the tract's pixels."""
+        return self.cover.bbox[1]
+
+
+def read_planes(
+    sources: Sequence[CoaddSource],
+    bands: Sequence[str],
+    cover: Cover,
+    *,
+    threads: int = 1,
+    bad_mask_planes: Collection[str] = BAD_MASK_PLANES,
+    check_variance: bool = True,
+) -> Planes:
+    """Read the pixels of a patch.
+
+    Each coadd is opened once, and only its image, mask and variance are
+    read.
+
+    Parameters
+    ----------
+    sources
+        The coadds, at most one for each band; those of other bands are
+        passed over.
+    bands
+        The bands that are wanted.
+    cover
+        The pixels that are wanted.
+    threads
+        Number of threads, each reading one band at a time.
+    bad_mask_planes
+        Mask planes whose pixels are invalid, by their names in DP2 or in
+        afw; a coadd need not have them.
+    check_variance
+        Whether to read the variance and take pixels without a finite,
+        positive one as invalid.
+
+    Returns
+    -------
+    planes
+        The pixels; a band without a coadd is invalid throughout.
+
+    Raises
+    ------
+    lsst.meas.morphology.errors.CoaddReadError
+        Raised if a coadd can't be read or covers another box; the message
+        names it.
+    ValueError
+        Raised if a band has two coadds.
+    """
+    by_band: dict[str, CoaddSource] = {}
+    for source in sources:
+        if source.band in by_band:
+            raise ValueError(f"Band {source.band!r} has two coadds: {by_band[source.band]} and {source}.")
+        by_band[source.band] = source
+    x0, y0, x1, y1 = cover.bbox
+    shape = (len(bands), y1 - y0, x1 - x0)
+    # Zeros that are never touched take no memory.
+    planes = Planes(
+        bands=tuple(bands),
+        cover=cover,
+        image=np.zeros(shape, np.float32),
+        reasons=np.zeros(shape, np.uint8),
+        missing_bands=frozenset(bands) - by_band.keys(),
+    )
+    with ThreadPoolExecutor(max(1, threads), thread_name_prefix="coadd") as pool:
+        futures = []
+        for i, band in enumerate(bands):
+            if band in planes.missing_bands:
+                planes.reasons[i] = Reason.NO_DATA
+                continue
+            futures.append(
+                pool.submit(
+                    _read_band,
+                    by_band[band],
+                    cover,
+                    bad_mask_planes,
+                    check_variance,
+                    planes.image[i],
+                    planes.reasons[i],
+                )
+            )
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return planes
+
+
+def _read_band(
+    source: CoaddSource,
+    cover: Cover,
+    bad_mask_planes: Collection[str],
+    check_variance: bool,
+    image: npt.NDArray[np.float32],
+    reasons: npt.NDArray[np.uint8],
+) -> None:
+    """Read one band's pixels into arrays ``[y, x]`` of the cover's box."""
+
+    def fill(bbox: tuple[int, int, int, int], read: PixelReader) -> None:
+        if bbox != cover.bbox:
+            raise ValueError(f"its box {bbox} differs from that of the patch's other coadds, {cover.bbox}")
+        for box in cover.boxes:
+            x0, y0, _, _ = cover.bbox
+            part = slice(box[1] - y0, box[3] - y0), slice(box[0] - x0, box[2] - x0)
+            fill_pixels(read(box), bad_mask_planes, image[part], reasons[part])
+
+    if not cover.boxes:
+        return
+    if source.exposure is not None:
+        with reading(source):
+            fill(
+                bounding_box(source.exposure),
+                lambda box: read_exposure(source.exposure, box, check_variance=check_variance),
+            )
+        return
+    with open_coadd(source) as reader:
+        box = reader.get_component("bbox")
+        factor = float(reader.get_component("unit").to(u.nJy))
+        fill(
+            (int(box.x.start), int(box.y.start), int(box.x.stop), int(box.y.stop)),
+            lambda box: _read_cells(reader, box, factor, check_variance),
+        )
+    _LOG.debug("Read %s", source)
+
+
+def _read_cells(
+    reader: Any, box: tuple[int, int, int, int], to_nanojansky: float, check_variance: bool
+) -> RawPixels:
+    """Read the pixels of one box of a cell coadd."""
+    part = Box(y=Interval(box[1], box[3]), x=Interval(box[0], box[2]))
+    mask = reader.get_component("mask", bbox=part)
+
+    def flagged(names: Collection[str]) -> npt.NDArray[np.bool_]:
+        bits = mask.schema.bitmask(*(name for name in dict.fromkeys(names) if name in mask.schema.names))
+        result = np.zeros(mask.array.shape[:2], np.bool_)
+        for i in np.flatnonzero(bits):
+            result |= (mask.array[:, :, i] & bits[i]) != 0
+        return result
+
+    return RawPixels(
+        image=reader.get_component("image", bbox=part).array,
+        to_nanojansky=to_nanojansky,
+        flagged=flagged,
+        variance=reader.get_component("variance", bbox=part).array if check_variance else None,
+    )
