@@ -1,0 +1,322 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""What the simulated galaxies are like: parameters and their distributions."""
+
+from __future__ import annotations
+
+__all__ = ("Artifact", "GalaxyParameters", "Kind", "Mix", "colour_offset", "draw_parameters")
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+type Floats = npt.NDArray[np.float64]
+type Mix = Literal["training", "natural"]
+
+_INVERSE_WAVELENGTH = {"u": 2.725, "g": 2.075, "r": 1.608, "i": 1.326, "z": 1.151, "y": 1.030}
+"""Inverse effective wavelengths of LSST's bands in 1/micron."""
+
+
+class Kind(enum.IntEnum):
+    """What an object is."""
+
+    ELLIPTICAL = 0
+    DISK = 1
+    STAR = 2
+    ARTIFACT = 3
+
+
+class Artifact(enum.IntEnum):
+    """What an artefact is."""
+
+    NONE = 0
+    SATELLITE = 1
+    SCATTERED = 2
+    SATURATION = 3
+    GHOST = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class GalaxyParameters:
+    """Parameters of ``n`` objects, one array of length ``n`` each.
+
+    Lengths are in arcsec, angles in radians, fractions between 0 and 1.
+    """
+
+    kind: npt.NDArray[np.int64]
+    """What it is (`Kind`)."""
+
+    artifact: npt.NDArray[np.int64]
+    """What artefact it is (`Artifact`)."""
+
+    seed: npt.NDArray[np.uint64]
+    """Seed of the details: clumps, wiggles and tails."""
+
+    magnitude: Floats
+    """Total AB magnitude in the i band."""
+
+    half_light: Floats
+    """Half-light radius of the disk, or of the elliptical, along the major
+    axis.
+    """
+
+    sersic: Floats
+    """Sersic index of the elliptical, or of the bulge."""
+
+    axis_ratio: Floats
+    """Apparent axis ratio; of a disk the cosine of its inclination."""
+
+    angle: Floats
+    """Direction of the major axis from the x axis."""
+
+    thickness: Floats
+    """Vertical over radial scale length of a disk."""
+
+    bulge_fraction: Floats
+    """Bulge's part of the light in the i band."""
+
+    bulge_half_light: Floats
+    """Half-light radius of the bulge."""
+
+    bulge_axis_ratio: Floats
+    """Axis ratio of the bulge."""
+
+    boxiness: Floats
+    """Exponent of the superellipse of an edge-on bulge; 2 is an ellipse."""
+
+    bar_strength: Floats
+    """Bar's part of the disk's old light over the largest in use; 0: none."""
+
+    bar_length: Floats
+    """Half length of the bar in units of the disk's scale length."""
+
+    bar_axis_ratio: Floats
+    """Width over length of the bar."""
+
+    bar_angle: Floats
+    """Direction of the bar in the disk's plane."""
+
+    arm_strength: Floats
+    """Arms' part of the disk's light over the largest in use; 0: none."""
+
+    arm_count: npt.NDArray[np.int64]
+    """Number of spiral arms."""
+
+    pitch: Floats
+    """Pitch angle of the arms."""
+
+    arm_phase: Floats
+    """Azimuth of the first arm at one scale length."""
+
+    flocculence: Floats
+    """How broken up the arms are."""
+
+    clumpiness: Floats
+    """Clumps' part of the disk's light over the largest in use."""
+
+    dust: Floats
+    """Optical depth of the dust lane of an edge-on disk."""
+
+    red_colour: Floats
+    """g - r of the old stars."""
+
+    blue_colour: Floats
+    """g - r of the arms and clumps."""
+
+    disturbance: Floats
+    """Tidal tails' part of the light over the largest in use; 0: none."""
+
+    companion_ratio: Floats
+    """Flux of the companion over the main galaxy's; 0: none."""
+
+    companion_distance: Floats
+    """Distance of the companion in half-light radii."""
+
+    companion_angle: Floats
+    """Direction to the companion."""
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def __getitem__(self, index: object) -> Self:
+        """Return the objects that a slice, mask or index array selects."""
+        return type(self)(
+            **{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)}  # type: ignore[index]
+        )
+
+    def columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the arrays by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join several sets of objects."""
+        return cls(
+            **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in dataclasses.fields(cls)}
+        )
+
+    def flux(self) -> Floats:
+        """Return the total flux in the i band in nJy, ``[n]``."""
+        return np.asarray(10.0 ** (0.4 * (31.4 - self.magnitude)), dtype=np.float64)
+
+
+def colour_offset(band: str) -> float:
+    """Return the magnitude in a band over that in i, for g - r = 1.
+
+    The spectrum's slope is taken as constant in inverse wavelength.
+
+    Raises
+    ------
+    ValueError
+        Raised if the band is none of LSST's.
+    """
+    try:
+        slope = _INVERSE_WAVELENGTH["g"] - _INVERSE_WAVELENGTH["r"]
+        return (_INVERSE_WAVELENGTH[band] - _INVERSE_WAVELENGTH["i"]) / slope
+    except KeyError:
+        raise ValueError(f"No colours are known for band {band!r}; bands are u, g, r, i, z, y.") from None
+
+
+def draw_parameters(
+    rng: np.random.Generator,
+    n: int,
+    *,
+    mix: Mix = "natural",
+    magnitude_limit: float = 21.0,
+) -> GalaxyParameters:
+    """Draw objects of a magnitude-limited sample.
+
+    Parameters
+    ----------
+    rng
+        Source of random numbers.
+    n
+        Number of objects.
+    mix
+        ``natural`` follows the sky: number counts with a slope of 0.45,
+        random inclinations, no problems. ``training`` has more bright,
+        resolved, barred, spiral, edge-on and merging galaxies than the sky,
+        and stars and artefacts.
+    magnitude_limit
+        Faintest magnitude in the i band.
+
+    Returns
+    -------
+    parameters
+        The objects.
+    """
+    training = mix == "training"
+    shares = [0.25, 0.66, 0.04, 0.05] if training else [0.40, 0.60, 0.0, 0.0]
+    kind = rng.choice(4, n, p=shares)
+    magnitude = _draw_magnitudes(rng, n, magnitude_limit, flat=training)
+    artifact = np.where(kind == Kind.ARTIFACT, rng.integers(1, 5, n), 0)
+    bright = (kind == Kind.STAR) | (artifact == Artifact.SATURATION)
+    magnitude[bright] = rng.uniform(11.0, 15.5, n)[bright]
+    disk = kind == Kind.DISK
+    half_light = 10.0 ** (0.36 - 0.125 * (magnitude - 18.0) + rng.normal(0.0, 0.17, n))
+    half_light *= np.where(disk, 1.4 if training else 1.0, 1.0 if training else 0.8)
+    half_light = np.clip(half_light, 0.25, 12.0)
+    axis_ratio = _draw_axis_ratios(rng, n, disk, training)
+    bulge_fraction = np.where(rng.random(n) < 0.18, 0.0, rng.beta(0.9, 2.6, n))
+    bulge_half_light = half_light * rng.uniform(0.12, 0.3, n) * (0.6 + bulge_fraction)
+    barred = rng.choice(3, n, p=[0.45, 0.25, 0.30] if training else [0.55, 0.25, 0.20])
+    bar_strength = np.choose(barred, [np.zeros(n), rng.uniform(0.2, 0.45, n), rng.uniform(0.6, 1.0, n)])
+    armed = rng.random(n) < np.where(bulge_fraction > 0.5, 0.25, 0.75)
+    arm_strength = np.where(armed, rng.uniform(0.3, 1.0, n), 0.0)
+    arm_count = rng.choice([1, 2, 3, 4, 5, 6], n, p=[0.05, 0.52, 0.18, 0.13, 0.07, 0.05])
+    stage = rng.choice(4, n, p=[0.76, 0.08, 0.07, 0.09] if training else [0.91, 0.04, 0.02, 0.03])
+    disturbance, ratio = _draw_merging(rng, n, stage)
+    nothing = np.zeros(n)
+    return GalaxyParameters(
+        kind=kind,
+        artifact=artifact,
+        seed=rng.integers(0, 2**63, n, dtype=np.uint64),
+        magnitude=magnitude,
+        half_light=half_light,
+        sersic=np.where(disk, rng.uniform(1.0, 3.0, n), rng.uniform(2.0, 4.5, n)),
+        axis_ratio=axis_ratio,
+        angle=rng.uniform(0.0, np.pi, n),
+        thickness=rng.uniform(0.07, 0.15, n),
+        bulge_fraction=np.where(disk, bulge_fraction, nothing),
+        bulge_half_light=bulge_half_light,
+        bulge_axis_ratio=rng.uniform(0.65, 1.0, n),
+        boxiness=np.where(rng.random(n) < 0.25, rng.uniform(3.5, 5.0, n), 2.0),
+        bar_strength=np.where(disk, bar_strength, nothing),
+        bar_length=rng.uniform(0.8, 1.7, n),
+        bar_axis_ratio=rng.uniform(0.18, 0.32, n),
+        bar_angle=rng.uniform(0.0, np.pi, n),
+        arm_strength=np.where(disk, arm_strength, nothing),
+        arm_count=arm_count,
+        pitch=np.radians(rng.uniform(7.0, 34.0, n)),
+        arm_phase=rng.uniform(0.0, 2.0 * np.pi, n),
+        flocculence=rng.beta(1.0, 2.5, n),
+        clumpiness=np.where(disk & (rng.random(n) < 0.25), rng.uniform(0.3, 1.0, n), nothing),
+        dust=np.where(rng.random(n) < 0.5, rng.uniform(0.5, 2.5, n), nothing),
+        red_colour=np.clip(rng.normal(0.95, 0.18, n) + 0.08 * (magnitude - 18.0).clip(0.0), 0.6, 1.7),
+        blue_colour=rng.normal(0.32, 0.1, n),
+        disturbance=disturbance,
+        companion_ratio=ratio,
+        companion_distance=rng.uniform(1.2, 2.6, n),
+        companion_angle=rng.uniform(0.0, 2.0 * np.pi, n),
+    )
+
+
+def _draw_magnitudes(rng: np.random.Generator, n: int, limit: float, *, flat: bool) -> Floats:
+    """Draw magnitudes from number counts with a slope of 0.45 or 0.2."""
+    slope = (0.1 if flat else 0.45) * np.log(10.0)
+    brightest = np.exp(slope * (15.5 - limit))
+    return limit + np.log(rng.uniform(brightest, 1.0, n)) / slope
+
+
+def _draw_axis_ratios(
+    rng: np.random.Generator, n: int, disk: npt.NDArray[np.bool_], training: bool
+) -> Floats:
+    """Draw axis ratios of ellipticals and inclinations of disks."""
+    elliptical = np.where(rng.random(n) < 0.2, rng.uniform(0.25, 0.5, n), rng.uniform(0.45, 1.0, n))
+    inclination = rng.uniform(0.0, 1.0, n)
+    if training:
+        which = rng.random(n)
+        inclination = np.where(which < 0.55, rng.uniform(0.45, 1.0, n), inclination)
+        inclination = np.where(which > 0.78, rng.uniform(0.0, 0.12, n), inclination)
+    return np.where(disk, inclination, elliptical)
+
+
+def _draw_merging(rng: np.random.Generator, n: int, stage: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Draw tails and companions of galaxies at four stages of merging."""
+    nothing = np.zeros(n)
+    disturbance = np.choose(
+        stage, [nothing, rng.uniform(0.15, 0.35, n), rng.uniform(0.6, 1.0, n), rng.uniform(0.2, 0.7, n)]
+    )
+    ratio = np.choose(
+        stage,
+        [
+            nothing,
+            np.where(rng.random(n) < 0.5, rng.uniform(0.02, 0.08, n), 0.0),
+            nothing,
+            rng.uniform(0.3, 1.0, n),
+        ],
+    )
+    return disturbance, ratio

@@ -1,0 +1,217 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Seeing, depth and noise of simulated coadds."""
+
+from __future__ import annotations
+
+__all__ = (
+    "NATIVE_SCALE",
+    "Conditions",
+    "add_noise",
+    "convolve",
+    "draw_conditions",
+    "kolmogorov_transform",
+    "sky_sigma",
+)
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+type Floats = npt.NDArray[np.float64]
+type Image = npt.NDArray[np.float32]
+
+NATIVE_SCALE = 0.2
+"""Pixel scale of LSST's coadds (arcsec)."""
+
+_VISIT_DEPTH = {"u": 23.5, "g": 24.4, "r": 23.9, "i": 23.5, "z": 22.9, "y": 22.0}
+"""Magnitude of a point source at five sigma in one visit, FWHM 0.9 arcsec."""
+
+_GAIN = {"u": 0.5, "g": 2.2, "r": 1.8, "i": 1.3, "z": 0.9, "y": 0.4}
+"""Electrons per nJy in one visit of 30 s."""
+
+_SEEING_COLOUR = {"u": 1.12, "g": 1.07, "r": 1.0, "i": 0.96, "z": 0.94, "y": 0.93}
+"""FWHM over that in r."""
+
+_KOLMOGOROV_FWHM = 0.9758634299
+"""FWHM of Kolmogorov seeing in units of wavelength over Fried length."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """Under what conditions objects are seen, in each band."""
+
+    bands: tuple[str, ...]
+    """Names of the bands."""
+
+    fwhm: Floats
+    """FWHM of the point spread function in arcsec, ``[n, band]``."""
+
+    visits: Floats
+    """Number of visits, ``[n, band]``."""
+
+    sigma: Floats
+    """Noise of the sky in nJy per native pixel, ``[n, band]``."""
+
+    def reference(self) -> tuple[Floats, Floats]:
+        """Return FWHM and sigma in r, or else in the middle band, ``[n]``."""
+        b = self.bands.index("r") if "r" in self.bands else len(self.bands) // 2
+        return self.fwhm[:, b], self.sigma[:, b]
+
+
+def sky_sigma(band: str, visits: npt.ArrayLike) -> Floats:
+    """Return the noise of the sky in a coadd.
+
+    A point source of FWHM ``w`` pixels spreads over 2.266 w**2 pixels
+    (Ivezic et al. 2019), whose noise is a fifth of its flux at five sigma.
+
+    Parameters
+    ----------
+    band
+        Name of the band.
+    visits
+        Number of visits.
+
+    Returns
+    -------
+    sigma
+        Noise in nJy per native pixel.
+    """
+    flux = 10.0 ** (0.4 * (31.4 - _VISIT_DEPTH[band]))
+    area = 2.266 * (0.9 / NATIVE_SCALE) ** 2
+    return np.asarray(flux / 5.0 / np.sqrt(area) / np.sqrt(np.asarray(visits, dtype=np.float64)))
+
+
+def draw_conditions(rng: np.random.Generator, n: int, bands: tuple[str, ...]) -> Conditions:
+    """Draw seeing and depth of coadds, one per object.
+
+    The FWHM in r has a median of 0.9 arcsec (0.62 to 1.5), the number of
+    visits is uniform in its logarithm from 10 to 200.
+
+    Parameters
+    ----------
+    rng
+        Source of random numbers.
+    n
+        Number of objects.
+    bands
+        Names of the bands.
+
+    Returns
+    -------
+    conditions
+        The conditions.
+    """
+    seeing = np.clip(0.9 * np.exp(rng.normal(0.0, 0.2, n)), 0.62, 1.5)
+    visits = 10.0 ** rng.uniform(1.0, 2.3, n)
+    scatter = np.exp(rng.normal(0.0, 0.05, (n, len(bands))))
+    spread = np.clip(visits[:, None] * np.exp(rng.normal(0.0, 0.25, (n, len(bands)))), 8.0, 250.0)
+    fwhm = seeing[:, None] * np.array([_SEEING_COLOUR[b] for b in bands]) * scatter
+    sigma = np.stack([sky_sigma(b, spread[:, j]) for j, b in enumerate(bands)], axis=1)
+    return Conditions(bands, fwhm, spread, sigma.reshape(n, len(bands)))
+
+
+def kolmogorov_transform(frequency: npt.NDArray[np.float32], fwhm: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return the Fourier transform of Kolmogorov's long exposure.
+
+    ``exp(-3.44 (f fwhm / 0.976)**(5/3))`` with the frequency in cycles per
+    unit of the FWHM (Fried 1966).
+
+    Parameters
+    ----------
+    frequency
+        Frequency in cycles per arcsec.
+    fwhm
+        FWHM in arcsec.
+    """
+    strength = 3.4419 * (np.asarray(fwhm, dtype=np.float64) / _KOLMOGOROV_FWHM) ** (5.0 / 3.0)
+    return np.asarray(
+        np.exp(-strength.astype(np.float32) * frequency ** np.float32(5.0 / 3.0)), dtype=np.float32
+    )
+
+
+def convolve(image: Image, fwhm: Floats, pixel_scale: Floats) -> Image:
+    """Convolve images with the seeing and the native pixel.
+
+    Parameters
+    ----------
+    image
+        Images, ``[n, band, size, size]``, convolved as if periodic.
+    fwhm
+        FWHM in arcsec, ``[n, band]``.
+    pixel_scale
+        Arcsec per pixel of the images, ``[n]``.
+
+    Returns
+    -------
+    convolved
+        Of the same shape.
+    """
+    size = image.shape[-1]
+    fy = np.fft.fftfreq(size)[:, None]
+    fx = np.fft.rfftfreq(size)[None, :]
+    power = (np.hypot(fx, fy) ** (5.0 / 3.0)).astype(np.float32)
+    strength = 3.4419 * (fwhm / pixel_scale[:, None] / _KOLMOGOROV_FWHM) ** (5.0 / 3.0)
+    ratio = (NATIVE_SCALE / pixel_scale)[:, None]
+    box_x = np.sinc(ratio * fx).astype(np.float32)
+    box_y = np.sinc(ratio * fy[:, 0]).astype(np.float32)
+    spectrum = scipy.fft.rfft2(image, axes=(-2, -1))
+    transfer = np.exp(-strength.astype(np.float32)[:, :, None, None] * power)
+    transfer *= (box_y[:, :, None] * box_x[:, None, :])[:, None]
+    spectrum *= transfer
+    return np.asarray(scipy.fft.irfft2(spectrum, s=(size, size), axes=(-2, -1)), dtype=np.float32)
+
+
+def add_noise(
+    rng: np.random.Generator,
+    image: Image,
+    bands: tuple[str, ...],
+    sigma: Floats,
+    visits: Floats,
+    pixel_ratio: npt.ArrayLike,
+) -> None:
+    """Add the noise of sky and source in place.
+
+    Parameters
+    ----------
+    rng
+        Source of random numbers.
+    image
+        Images, ``[n, band, size, size]``.
+    bands
+        Names of the bands.
+    sigma
+        Noise of the sky in nJy per native pixel, ``[n, band]``.
+    visits
+        Number of visits, ``[n, band]``.
+    pixel_ratio
+        Side of the images' pixels over the native one, a number or ``[n]``.
+    """
+    area = np.broadcast_to(np.asarray(pixel_ratio, dtype=np.float64) ** 2, (image.shape[0],))
+    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    gain = np.array([_GAIN[b] for b in bands]) * visits
+    variance = np.maximum(image, 0.0) * (1.0 / gain).astype(np.float32)[:, :, None, None]
+    variance += (sigma**2 * area[:, None]).astype(np.float32)[:, :, None, None]
+    noise *= np.sqrt(variance)
+    image += noise
