@@ -243,12 +243,12 @@ class _Cutter:
         stamps = Stamps(
             np.zeros(shape, np.float32), np.zeros(shape, np.bool_), arcsec_per_px, targets.flags.copy()
         )
-        stamps.flags[limited] |= Flag.FIELD_LIMIT
+        stamps.flags[limited] |= np.uint32(Flag.FIELD_LIMIT)
         missing = [band for band in self.bands if band in self.planes.missing_bands]
         if missing:
-            stamps.flags[:] |= Flag.MISSING_BAND
+            stamps.flags[:] |= np.uint32(Flag.MISSING_BAND)
         if set(missing) - self.optional_bands:
-            stamps.flags[:] |= Flag.GENERAL
+            stamps.flags[:] |= np.uint32(Flag.GENERAL)
             return stamps
         for group in self._groups(
             targets, arcsec_per_px.astype(np.float64) / self.geometry.pixel_scale, stamps
@@ -263,7 +263,7 @@ class _Cutter:
         boxes = _boxes(targets, scale, self.size)[members]
         x0, y0, x1, y1 = self.geometry.bbox
         clipped = _clip(boxes, self.geometry.bbox)
-        stamps.flags[members[(clipped != boxes).any(axis=1)]] |= Flag.EDGE
+        stamps.flags[members[(clipped != boxes).any(axis=1)]] |= np.uint32(Flag.EDGE)
         limits = np.array([y1 - y0, x1 - x0])
         sides = np.column_stack([boxes[:, 3] - boxes[:, 1], boxes[:, 2] - boxes[:, 0]]).max(axis=1)
         sides = -(-sides // WINDOW_STEP) * WINDOW_STEP
@@ -330,7 +330,7 @@ class _Cutter:
             (within[0], Reason.NONFINITE, Flag.NONFINITE),
             (within[1], Reason.SATURATED, Flag.SATURATED),
         ):
-            stamps.flags[group.members[(bits & np.uint8(reason)) != 0]] |= flag
+            stamps.flags[group.members[(bits & np.uint8(reason)) != 0]] |= np.uint32(flag)
 
     @staticmethod
     def _within(group: _Group, reasons: npt.NDArray[np.uint8], half: float) -> npt.NDArray[np.uint8]:
@@ -346,7 +346,7 @@ class _Cutter:
         required = [i for i, band in enumerate(self.bands) if band not in self.optional_bands]
         centre = _central(self.size)
         seen = stamps.valid[:, required, centre, centre].any(axis=(2, 3)).all(axis=1)
-        stamps.flags[~seen] |= Flag.GENERAL
+        stamps.flags[~seen] |= np.uint32(Flag.GENERAL)
         unmeasured = (stamps.flags & np.uint32(Flag.GENERAL)) != 0
         stamps.flux[unmeasured] = 0.0
         stamps.valid[unmeasured] = False

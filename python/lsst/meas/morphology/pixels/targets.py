@@ -238,15 +238,15 @@ def select_targets(
     )
 
     flags = np.zeros(len(radius), np.uint32)
-    flags[undecided[passed]] |= Flag.SELECTION
-    flags[~radius_ok] |= Flag.SHAPE
+    flags[undecided[passed]] |= np.uint32(Flag.SELECTION)
+    flags[~radius_ok] |= np.uint32(Flag.SHAPE)
     ra, dec = _floats(rows["coord_ra"]), _floats(rows["coord_dec"])
     located = np.isfinite(ra) & np.isfinite(dec)
-    flags[~located] |= Flag.POSITION | Flag.GENERAL
+    flags[~located] |= np.uint32(Flag.POSITION | Flag.GENERAL)
     x, y = np.full(len(ra), np.nan), np.full(len(ra), np.nan)
     if located.any():
         x[located], y[located] = geometry.sky_to_pixel(ra[located], dec[located])
-    flags[located & ~geometry.contains(x, y)] |= Flag.OFF_IMAGE | Flag.GENERAL
+    flags[located & ~geometry.contains(x, y)] |= np.uint32(Flag.OFF_IMAGE | Flag.GENERAL)
     return Targets(
         object_id=np.asarray(rows["objectId"], np.int64),
         tract=np.full(len(ra), tract, np.int32),
