@@ -37,7 +37,8 @@ $(VENV)/installed: pyproject.toml
 	@touch $@
 
 demo: setup
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/demo.py $(DEMO)
+	@rm -rf $(DEMO)
+	@$(BIN)/morphology demo $(DEMO)
 
 test: setup
 	@$(BIN)/python -m pytest

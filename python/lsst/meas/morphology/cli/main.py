@@ -75,6 +75,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     modules={
         "check-model": ".check_model",
+        "demo": ".demo",
         "simulate-repo": ".simulate_repo",
         "train": ".train",
     },

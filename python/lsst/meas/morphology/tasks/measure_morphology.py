@@ -52,11 +52,11 @@ from .. import butler as _butler  # noqa: F401
 from ..flags import Flag, flag_columns
 from ..inference.engine import Engine, get_engine
 from ..model.manifest import Manifest
-from ..pixels.cover import Cover, choose_cover
-from ..pixels.geometry import Geometry, read_geometry
+from ..pixels.cover import choose_cover
+from ..pixels.geometry import read_geometry
 from ..pixels.planes import read_planes
 from ..pixels.source import CoaddSource
-from ..pixels.stamps import cut_stamps
+from ..pixels.stamps import cut_stamps, stamp_boxes
 from ..pixels.targets import Targets, required_columns, select_targets
 from ..tables.assemble import embedding_table, morphology_table
 from .measurements import MeasurementCollector, Measurements
@@ -240,11 +240,13 @@ class MeasureMorphologyTask(PipelineTask):
             )
         self.log.info("Patch %d of tract %d: %d targets", patch, tract, len(targets))
         with stopwatch.stage("read"):
+            boxes = stamp_boxes(
+                targets, geometry, field_of_view=manifest.field_of_view, stamp_size=manifest.stamp_size
+            )
             planes = read_planes(
-                [source for source in sources if source.band in manifest.bands],
+                sources,
                 manifest.bands,
-                self._cover(targets, geometry, manifest),
-                geometry=geometry,
+                choose_cover(boxes, geometry.bbox),
                 threads=self.config.pixels.readThreads,
                 bad_mask_planes=tuple(self.config.pixels.badMaskPlanes),
                 check_variance=self.config.pixels.checkVariance,
