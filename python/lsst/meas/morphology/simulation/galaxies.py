@@ -242,14 +242,16 @@ def draw_parameters(
     axis_ratio = _draw_axis_ratios(rng, n, disk, training)
     bulge_fraction = np.where(rng.random(n) < 0.18, 0.0, rng.beta(0.9, 2.6, n))
     bulge_half_light = half_light * rng.uniform(0.12, 0.3, n) * (0.6 + bulge_fraction)
-    barred = rng.choice(3, n, p=[0.45, 0.25, 0.30] if training else [0.55, 0.25, 0.20])
+    barred = rng.choice(3, n, p=[0.40, 0.25, 0.35] if training else [0.55, 0.25, 0.20])
     bar_strength = np.choose(barred, [np.zeros(n), rng.uniform(0.2, 0.45, n), rng.uniform(0.6, 1.0, n)])
-    armed = rng.random(n) < np.where(bulge_fraction > 0.5, 0.25, 0.75)
+    armed = rng.random(n) < np.where(bulge_fraction > 0.5, 0.25, 0.8 if training else 0.7)
     arm_strength = np.where(armed, rng.uniform(0.3, 1.0, n), 0.0)
     arm_count = rng.choice([1, 2, 3, 4, 5, 6], n, p=[0.05, 0.52, 0.18, 0.13, 0.07, 0.05])
     stage = rng.choice(4, n, p=[0.76, 0.08, 0.07, 0.09] if training else [0.91, 0.04, 0.02, 0.03])
     disturbance, ratio = _draw_merging(rng, n, stage)
     nothing = np.zeros(n)
+    disturbance[kind >= Kind.STAR] = 0.0
+    ratio[kind >= Kind.STAR] = 0.0
     return GalaxyParameters(
         kind=kind,
         artifact=artifact,
@@ -265,8 +267,8 @@ def draw_parameters(
         bulge_axis_ratio=rng.uniform(0.65, 1.0, n),
         boxiness=np.where(rng.random(n) < 0.25, rng.uniform(3.5, 5.0, n), 2.0),
         bar_strength=np.where(disk, bar_strength, nothing),
-        bar_length=rng.uniform(0.8, 1.7, n),
-        bar_axis_ratio=rng.uniform(0.18, 0.32, n),
+        bar_length=rng.uniform(0.9, 1.9, n),
+        bar_axis_ratio=rng.uniform(0.2, 0.34, n),
         bar_angle=rng.uniform(0.0, np.pi, n),
         arm_strength=np.where(disk, arm_strength, nothing),
         arm_count=arm_count,
@@ -308,7 +310,7 @@ def _draw_merging(rng: np.random.Generator, n: int, stage: npt.NDArray[np.int64]
     """Draw tails and companions of galaxies at four stages of merging."""
     nothing = np.zeros(n)
     disturbance = np.choose(
-        stage, [nothing, rng.uniform(0.15, 0.35, n), rng.uniform(0.6, 1.0, n), rng.uniform(0.2, 0.7, n)]
+        stage, [nothing, rng.uniform(0.2, 0.4, n), rng.uniform(0.65, 1.0, n), rng.uniform(0.2, 0.7, n)]
     )
     ratio = np.choose(
         stage,

@@ -230,7 +230,7 @@ def _answer_scores(p: GalaxyParameters, v: Visibility) -> dict[str, dict[str, Fl
         "ghost": Artifact.GHOST,
     }
     scores["artifact"] = {name: np.where(p.artifact == kind, 0.85, 0.03) for name, kind in kinds.items()}
-    scores["artifact"] |= {name: few for name in ("diffraction", "ray", "other")}
+    scores["artifact"] |= dict.fromkeys(("diffraction", "ray", "other"), few)
     return scores
 
 
@@ -249,8 +249,8 @@ def _merging(v: Visibility) -> dict[str, Floats]:
     """Return votes for the stages of merging."""
     merger = 0.96 * _logistic((v.companion - 0.2) / 0.03)
     strength = np.maximum(v.disturbance, np.minimum(3.0 * v.companion, 0.3))
-    major = (1.0 - merger) * _logistic((strength - 0.42) / 0.05)
-    minor = (1.0 - merger - major) * _logistic((strength - 0.1) / 0.025)
+    major = (1.0 - merger) * _logistic((strength - 0.46) / 0.05)
+    minor = (1.0 - merger - major) * _logistic((strength - 0.13) / 0.025)
     return {
         "none": 1.0 - merger - major - minor,
         "minorDisturbance": minor,
