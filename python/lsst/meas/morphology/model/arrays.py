@@ -33,8 +33,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsst.meas.morphology.errors import ModelPackageError
-from lsst.meas.morphology.model.container import pack_members, unpack_members
+from ..errors import ModelPackageError
+from .container import pack_members, unpack_members
 
 _SUFFIX = ".npy"
 

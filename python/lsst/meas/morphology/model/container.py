@@ -32,7 +32,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 
-from lsst.meas.morphology.errors import ModelPackageError
+from ..errors import ModelPackageError
 
 MAX_BYTES = 2 * 1024**3
 """Largest file that is written or read."""

@@ -60,8 +60,8 @@ from pydantic import (
     model_validator,
 )
 
-from lsst.meas.morphology.errors import ModelPackageError
-from lsst.meas.morphology.questions.tree import QuestionTree
+from ..errors import ModelPackageError
+from ..questions.tree import QuestionTree
 
 SCHEMA_VERSION = 1
 """Version of the manifest that this code writes and the newest it reads."""

@@ -35,13 +35,14 @@ from typing import Any
 
 import numpy.typing as npt
 
-from lsst.meas.morphology.errors import ModelPackageError
-from lsst.meas.morphology.model.arrays import pack_arrays, unpack_arrays
-from lsst.meas.morphology.model.container import MAX_BYTES, pack_members, unpack_members
-from lsst.meas.morphology.model.manifest import Manifest, Member
-from lsst.meas.morphology.model.program import verify_program
-from lsst.meas.morphology.model.weights import load_weights, serialize_weights, tensor_spans
 from lsst.resources import ResourcePath, ResourcePathExpression
+
+from ..errors import ModelPackageError
+from .arrays import pack_arrays, unpack_arrays
+from .container import MAX_BYTES, pack_members, unpack_members
+from .manifest import Manifest, Member
+from .program import verify_program
+from .weights import load_weights, serialize_weights, tensor_spans
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"

@@ -34,8 +34,8 @@ __all__ = ("verify_program",)
 import dataclasses
 from collections.abc import Iterator, Mapping
 
-from lsst.meas.morphology.errors import ModelPackageError
-from lsst.meas.morphology.model.weights import TensorSpan
+from ..errors import ModelPackageError
+from .weights import TensorSpan
 
 MAX_PROGRAM_BYTES = 256 * 1024 * 1024
 """A longer program is refused unread."""

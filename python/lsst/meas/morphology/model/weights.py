@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsst.meas.morphology.errors import ModelPackageError
+from ..errors import ModelPackageError
 
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 
