@@ -163,9 +163,7 @@ class GalaxyParameters:
 
     def __getitem__(self, index: object) -> Self:
         """Return the objects that a slice, mask or index array selects."""
-        return type(self)(
-            **{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)}  # type: ignore[index]
-        )
+        return type(self)(**{f.name: getattr(self, f.name)[index] for f in dataclasses.fields(self)})
 
     def columns(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return the arrays by name."""
@@ -290,7 +288,7 @@ def _draw_magnitudes(rng: np.random.Generator, n: int, limit: float, *, flat: bo
     """Draw magnitudes from number counts with a slope of 0.45 or 0.2."""
     slope = (0.1 if flat else 0.45) * np.log(10.0)
     brightest = np.exp(slope * (15.5 - limit))
-    return limit + np.log(rng.uniform(brightest, 1.0, n)) / slope
+    return np.asarray(limit + np.log(rng.uniform(brightest, 1.0, n)) / slope)
 
 
 def _draw_axis_ratios(

@@ -29,7 +29,7 @@ __all__ = (
     "add_noise",
     "convolve",
     "draw_conditions",
-    "kolmogorov_transform",
+    "resampled_correlation",
     "sky_sigma",
 )
 
@@ -132,27 +132,13 @@ def draw_conditions(rng: np.random.Generator, n: int, bands: tuple[str, ...]) ->
     return Conditions(bands, fwhm, spread, sigma.reshape(n, len(bands)))
 
 
-def kolmogorov_transform(frequency: npt.NDArray[np.float32], fwhm: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return the Fourier transform of Kolmogorov's long exposure.
+def convolve(
+    image: Image, fwhm: Floats, pixel_scale: Floats, *, box: float = NATIVE_SCALE, boxes: int = 1
+) -> Image:
+    """Convolve images with the seeing and with pixels.
 
-    ``exp(-3.44 (f fwhm / 0.976)**(5/3))`` with the frequency in cycles per
-    unit of the FWHM (Fried 1966).
-
-    Parameters
-    ----------
-    frequency
-        Frequency in cycles per arcsec.
-    fwhm
-        FWHM in arcsec.
-    """
-    strength = 3.4419 * (np.asarray(fwhm, dtype=np.float64) / _KOLMOGOROV_FWHM) ** (5.0 / 3.0)
-    return np.asarray(
-        np.exp(-strength.astype(np.float32) * frequency ** np.float32(5.0 / 3.0)), dtype=np.float32
-    )
-
-
-def convolve(image: Image, fwhm: Floats, pixel_scale: Floats) -> Image:
-    """Convolve images with the seeing and the native pixel.
+    The seeing's transform is Kolmogorov's, ``exp(-3.44 (f w / 0.976)**(5/3))``
+    for the FWHM ``w`` and the frequency ``f`` (Fried 1966).
 
     Parameters
     ----------
@@ -162,6 +148,11 @@ def convolve(image: Image, fwhm: Floats, pixel_scale: Floats) -> Image:
         FWHM in arcsec, ``[n, band]``.
     pixel_scale
         Arcsec per pixel of the images, ``[n]``.
+    box
+        Side of a square to convolve with, in arcsec.
+    boxes
+        How often to do so: once for the pixel of a coadd, three times if
+        its pixels are then interpolated linearly.
 
     Returns
     -------
@@ -173,14 +164,53 @@ def convolve(image: Image, fwhm: Floats, pixel_scale: Floats) -> Image:
     fx = np.fft.rfftfreq(size)[None, :]
     power = (np.hypot(fx, fy) ** (5.0 / 3.0)).astype(np.float32)
     strength = 3.4419 * (fwhm / pixel_scale[:, None] / _KOLMOGOROV_FWHM) ** (5.0 / 3.0)
-    ratio = (NATIVE_SCALE / pixel_scale)[:, None]
-    box_x = np.sinc(ratio * fx).astype(np.float32)
-    box_y = np.sinc(ratio * fy[:, 0]).astype(np.float32)
+    ratio = (box / pixel_scale)[:, None]
+    box_x = (np.sinc(ratio * fx) ** boxes).astype(np.float32)
+    box_y = (np.sinc(ratio * fy[:, 0]) ** boxes).astype(np.float32)
     spectrum = scipy.fft.rfft2(image, axes=(-2, -1))
     transfer = np.exp(-strength.astype(np.float32)[:, :, None, None] * power)
     transfer *= (box_y[:, :, None] * box_x[:, None, :])[:, None]
     spectrum *= transfer
     return np.asarray(scipy.fft.irfft2(spectrum, s=(size, size), axes=(-2, -1)), dtype=np.float32)
+
+
+def resampled_correlation(scale: npt.ArrayLike, lag: float) -> Floats:
+    r"""Return the correlation, along one axis, of resampled white noise.
+
+    Pixels of unit variance are interpolated linearly and integrated over
+    stamp pixels of ``s`` pixels, so the correlation at a distance ``d`` is,
+    averaged over phases, box \* box \* triangle \* triangle,
+
+    .. math:: \delta_s^2 \delta_1^4 |d|^5 / 240.
+
+    Parameters
+    ----------
+    scale
+        Pixels per stamp pixel, ``s``.
+    lag
+        Distance in stamp pixels.
+    """
+    s = np.asarray(scale, dtype=np.float64)
+    total = np.zeros_like(s)
+    for j, c in ((-1, 1.0), (0, -2.0), (1, 1.0)):
+        for k, d in ((-2, 1.0), (-1, -4.0), (0, 6.0), (1, -4.0), (2, 1.0)):
+            total = total + c * d * np.abs(lag * s + j * s + k) ** 5
+    return np.asarray(total / 240.0)
+
+
+def _resampled_noise(rng: np.random.Generator, shape: tuple[int, ...], scale: Floats) -> Image:
+    """Draw noise as the resampling of unit white noise leaves it.
+
+    Variance and correlation with the next pixel are right, by a filter of
+    three taps along each axis.
+    """
+    noise = rng.standard_normal((*shape[:2], shape[2] + 2, shape[3] + 2), dtype=np.float32)
+    variance, next_to = resampled_correlation(scale, 0.0), resampled_correlation(scale, 1.0)
+    root = np.sqrt(np.maximum(variance**2 - 2.0 * next_to**2, 0.0))
+    side = np.sqrt((variance - root) / 4.0).astype(np.float32)[:, None, None, None]
+    middle = np.sqrt((variance + root) / 2.0).astype(np.float32)[:, None, None, None]
+    noise = middle * noise[..., 1:-1] + side * (noise[..., :-2] + noise[..., 2:])
+    return np.asarray(middle * noise[:, :, 1:-1] + side * (noise[:, :, :-2] + noise[:, :, 2:]))
 
 
 def add_noise(
@@ -191,7 +221,7 @@ def add_noise(
     visits: Floats,
     pixel_ratio: npt.ArrayLike,
 ) -> None:
-    """Add the noise of sky and source in place.
+    """Add the noise that stamps have of sky and source, in place.
 
     Parameters
     ----------
@@ -208,10 +238,12 @@ def add_noise(
     pixel_ratio
         Side of the images' pixels over the native one, a number or ``[n]``.
     """
-    area = np.broadcast_to(np.asarray(pixel_ratio, dtype=np.float64) ** 2, (image.shape[0],))
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
+    scale = np.broadcast_to(np.asarray(pixel_ratio, dtype=np.float64), (image.shape[0],))
     gain = np.array([_GAIN[b] for b in bands]) * visits
-    variance = np.maximum(image, 0.0) * (1.0 / gain).astype(np.float32)[:, :, None, None]
-    variance += (sigma**2 * area[:, None]).astype(np.float32)[:, :, None, None]
+    variance = (
+        np.maximum(image, 0.0) * (1.0 / gain / scale[:, None] ** 2).astype(np.float32)[:, :, None, None]
+    )
+    variance += (sigma**2).astype(np.float32)[:, :, None, None]
+    noise = _resampled_noise(rng, image.shape, scale)
     noise *= np.sqrt(variance)
     image += noise

@@ -208,7 +208,7 @@ def _simulate_block(
         offset_y=shift[1],
     )
     image += _neighbours(rng, bands, size * _OVERSAMPLE, fine)
-    image = convolve(image, conditions.fwhm, fine)
+    image = convolve(image, conditions.fwhm, fine, boxes=3)
     image = image.reshape(BLOCK, len(bands), size, _OVERSAMPLE, size, _OVERSAMPLE).sum(axis=(3, 5))
     add_noise(rng, image, bands, conditions.sigma, conditions.visits, scale / NATIVE_SCALE)
     valid = _valid(rng, image, parameters, scale)
@@ -265,9 +265,10 @@ def _valid(
         stripe = slice(0, edge[k]) if side[k] < 2 else slice(size - edge[k], size)
         valid[(k, slice(None), stripe) if side[k] % 2 else (k, slice(None), slice(None), stripe)] = False
     for k in np.flatnonzero(fate > 0.95):
-        y, x = corner[k]
-        valid[k, :, y : y + extent[k, 0], x : x + extent[k, 1]] = False
-    if len(_saturated := np.flatnonzero((parameters.kind == Kind.STAR) & (fate > 0.4))):
+        y, x = corner[k].tolist()
+        height, width = extent[k].tolist()
+        valid[k, :, y : y + height, x : x + width] = False
+    if len(_saturated := np.flatnonzero(parameters.kind >= Kind.STAR)):
         limit = (20000.0 * (scale[_saturated] / NATIVE_SCALE) ** 2)[:, None, None, None]
         valid[_saturated] &= image[_saturated] < limit
     return valid
