@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Backend", "choose", "make_backend")
+__all__ = ("Backend", "choose", "installed_backends", "make_backend")
 
 import dataclasses
 import importlib.util
@@ -115,6 +115,12 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     if options.backend != "auto":
         return options.backend, device
     return ("onnx" if device == "cpu" and _installed("onnxruntime") else "torch"), device
+
+
+def installed_backends() -> tuple[str, ...]:
+    """Return the backends whose library is installed."""
+    libraries = {"onnx": "onnxruntime", "torch": "torch"}
+    return tuple(backend for backend, library in libraries.items() if _installed(library))
 
 
 def make_backend(package: ModelPackage, options: EngineOptions) -> Backend:

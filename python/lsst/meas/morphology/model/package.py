@@ -141,6 +141,10 @@ class ModelPackage:
         """Return the description of the model for people, in Markdown."""
         return self._members[CARD].decode("utf-8")
 
+    def to_bytes(self) -> bytes:
+        """Return the whole file, byte for byte as it was read."""
+        return pack_members(self._members)
+
     def __repr__(self) -> str:
         return f"ModelPackage({self.path!r}, {self.manifest.name} {self.manifest.version})"
 
