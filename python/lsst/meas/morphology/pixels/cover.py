@@ -33,14 +33,8 @@ import numpy.typing as npt
 TILE = 150
 """Side in pixels of the tiles that coadds are compressed in (DP2's cells)."""
 
-TILE_COST = 1.0
-"""Cost of reading one tile: the unit of cost."""
-
-BOX_COST = 3.0
-"""Cost of one more box to read, measured in tiles."""
-
-STRIP_TILES = 6
-"""Rows of tiles that a full read takes at a time, which bounds its memory."""
+BOX_COST = 1.0
+"""Cost of one more box to read, in units of the cost of reading a tile."""
 
 Boxes = npt.NDArray[np.int64]
 
@@ -94,8 +88,8 @@ def choose_cover(boxes: Boxes, bbox: tuple[int, int, int, int], *, tile: int = T
     -------
     cover
         The tiles that some stamp touches, joined into rectangles, or the
-        whole patch in strips, whichever is cheaper; no box at all if there
-        is no stamp.
+        whole patch, whichever is cheaper; no box at all if there is no
+        stamp.
     """
     x0, y0, x1, y1 = bbox
     n_rows, n_columns = -(-(y1 - y0) // tile), -(-(x1 - x0) // tile)
@@ -108,12 +102,12 @@ def choose_cover(boxes: Boxes, bbox: tuple[int, int, int, int], *, tile: int = T
     ]:
         needed[bottom // tile : -(-top // tile), left // tile : -(-right // tile)] = True
     groups = _rectangles(needed)
-    strips = [(row, min(row + STRIP_TILES, n_rows), 0, n_columns) for row in range(0, n_rows, STRIP_TILES)]
-    full = bool(groups) and _cost(groups) >= _cost(strips)
-    chosen = strips if full else groups
+    tiles = int(needed.sum())
+    if tiles and tiles + BOX_COST * len(groups) >= n_rows * n_columns + BOX_COST:
+        return Cover(bbox=bbox, full=True, boxes=(bbox,))
     return Cover(
         bbox=bbox,
-        full=full,
+        full=False,
         boxes=tuple(
             (
                 x0 + left * tile,
@@ -121,15 +115,9 @@ def choose_cover(boxes: Boxes, bbox: tuple[int, int, int, int], *, tile: int = T
                 min(x0 + right * tile, x1),
                 min(y0 + top * tile, y1),
             )
-            for bottom, top, left, right in chosen
+            for bottom, top, left, right in groups
         ),
     )
-
-
-def _cost(groups: list[tuple[int, int, int, int]]) -> float:
-    """Return the cost of reading some rectangles of tiles."""
-    tiles = sum((top - bottom) * (right - left) for bottom, top, left, right in groups)
-    return BOX_COST * len(groups) + TILE_COST * tiles
 
 
 def _rectangles(needed: npt.NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
