@@ -267,7 +267,7 @@ def _resnet_stages(architecture: ResNetArchitecture, channels: int) -> list[nn.M
     before = architecture.widths[0]
     stages: list[nn.Module] = [
         nn.Conv2d(channels, before, 3, 2, 1, bias=False),
-        _FrozenCountBatchNorm(before),
+        _BatchNorm(before),
         nn.ReLU(),
     ]
     for index, (depth, width) in enumerate(zip(architecture.depths, architecture.widths, strict=True)):
@@ -277,16 +277,27 @@ def _resnet_stages(architecture: ResNetArchitecture, channels: int) -> list[nn.M
     return stages
 
 
-class _FrozenCountBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation without a counter of batches among its weights.
+class _BatchNorm(nn.Module):
+    """Batch normalisation that keeps no count of batches as a weight.
 
     In inference it is a fixed affine map, so that an object's result does
     not depend on its batch.
     """
 
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
     def __init__(self, width: int) -> None:
-        super().__init__(width)
-        self.num_batches_tracked = None
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return nn.functional.batch_norm(
+            image, self.running_mean, self.running_var, self.weight, self.bias, training=self.training
+        )
 
 
 class _ResNetBlock(nn.Module):
@@ -296,14 +307,14 @@ class _ResNetBlock(nn.Module):
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(before, width, 3, stride, 1, bias=False),
-            _FrozenCountBatchNorm(width),
+            _BatchNorm(width),
             nn.ReLU(),
             nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            _FrozenCountBatchNorm(width),
+            _BatchNorm(width),
         )
         shortcut: list[nn.Module] = [nn.AvgPool2d(stride)] if stride > 1 else []
         if stride > 1 or before != width:
-            shortcut += [nn.Conv2d(before, width, 1, bias=False), _FrozenCountBatchNorm(width)]
+            shortcut += [nn.Conv2d(before, width, 1, bias=False), _BatchNorm(width)]
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,333 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""The training loop: seeded step by step, resumable, ending in weights."""
+
+from __future__ import annotations
+
+__all__ = ("Trainer", "TrainingOptions", "expected_fractions")
+
+import copy
+import dataclasses
+import logging
+import math
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import DeviceError, MorphologyError
+from ..model.manifest import Manifest
+from ..model.network import MorphologyNetwork, build_network
+from .agreement import question_figures
+from .batches import AugmentOptions, Batch, BatchStream, augment
+from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from .loss import VotesLoss
+from .shards import LabelledStamps
+
+_LOG = logging.getLogger(__name__)
+
+_CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions:
+    """How a network is trained; the same options give the same weights."""
+
+    steps: int
+    """Number of batches."""
+
+    minutes: float = math.inf
+    """Time after which training ends if it has not before. The learning
+    rate then falls with time, and results depend on the machine's speed.
+    """
+
+    seed: int = 1
+    """Seed of weights, order, augmentation and dropout."""
+
+    learning_rate: float = 2e-3
+    """Largest learning rate of AdamW."""
+
+    weight_decay: float = 0.02
+    """Decay of the matrices and kernels, not of biases and norms."""
+
+    warm_up: float = 0.05
+    """Share of the run in which the learning rate rises."""
+
+    average: float = 0.998
+    """Decay of the running mean of the weights, which is what is kept."""
+
+    augment: AugmentOptions = dataclasses.field(default_factory=AugmentOptions)
+    """How stamps are varied."""
+
+    checkpoint_steps: int = 200
+    """Steps between checkpoints."""
+
+    device: str = "cpu"
+    """Where to train: ``cpu`` or ``cuda``."""
+
+
+class Trainer:
+    """Trains the network of one manifest.
+
+    Parameters
+    ----------
+    manifest
+        The model to train.
+    options
+        How.
+    directory
+        Where checkpoints lie. If there is one, training goes on from it.
+    validation
+        Stamps that are measured at each checkpoint, for the curves.
+
+    Raises
+    ------
+    DeviceError
+        Raised if the device is not there.
+    MorphologyError
+        Raised if the checkpoint is of another run.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        options: TrainingOptions,
+        directory: pathlib.Path,
+        validation: LabelledStamps,
+    ) -> None:
+        if options.device != "cpu" and not torch.cuda.is_available():
+            raise DeviceError(f"Device {options.device!r} was asked for, but torch sees no CUDA device.")
+        self._manifest = manifest
+        self._options = options
+        self._path = directory / _CHECKPOINT
+        self._validation = validation
+        self._device = torch.device(options.device)
+        self._optional = tuple(manifest.bands.index(band) for band in manifest.optional_bands)
+        torch.manual_seed(options.seed)
+        self._network = build_network(manifest).to(self._device)
+        # On this memory layout convolutions are up to twice as fast.
+        self._network = self._network.to(memory_format=torch.channels_last)
+        self._mean = copy.deepcopy(self._network).eval().requires_grad_(False)
+        self._loss = VotesLoss(manifest.tree).to(self._device)
+        self._optimizer = torch.optim.AdamW(_groups(self._network, options.weight_decay))
+        self.step = 0
+        """Steps done so far."""
+        self.seconds = 0.0
+        """Time spent so far, over all runs."""
+        self.history: list[dict[str, float]] = []
+        """Loss and agreement at each checkpoint."""
+        directory.mkdir(parents=True, exist_ok=True)
+        if self._path.exists():
+            self._restore(read_checkpoint(self._path))
+
+    @property
+    def network(self) -> MorphologyNetwork:
+        """The network with the running mean of the weights, to be kept."""
+        return self._mean
+
+    def run(self, stream: BatchStream, progress: Callable[[int], None] | None = None) -> None:
+        """Train to the end.
+
+        Parameters
+        ----------
+        stream
+            Batches; it is entered at the step that is due.
+        progress
+            Called with the number of steps done after each step.
+        """
+        began = time.monotonic() - self.seconds
+        losses: list[float] = []
+        batches = stream.batches(self.step)
+        while self._done() < 1.0:
+            losses.append(self._train(next(batches)))
+            self.step += 1
+            self.seconds = time.monotonic() - began
+            if progress is not None:
+                progress(self.step)
+            if self.step % self._options.checkpoint_steps == 0 or self._done() >= 1.0:
+                self._note(float(np.mean(losses)))
+                losses.clear()
+                self._save()
+
+    def _done(self) -> float:
+        """Return which share of the run is over."""
+        return max(self.step / self._options.steps, self.seconds / (60.0 * self._options.minutes))
+
+    def _train(self, batch: Batch) -> float:
+        """Do one step and return its loss.
+
+        All random numbers are drawn from a stream that starts anew at each
+        step, so that a run that was interrupted ends as one that was not.
+        """
+        generator = torch.Generator().manual_seed((self._options.seed << 32) + self.step)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate()
+        batch = augment(batch, self._optional, self._options.augment, generator).to(self._device)
+        self._network.train()
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
+            features = self._network.features(batch.flux, batch.valid)
+        head = self._network.head
+        assert head is not None
+        kept = torch.rand(features.shape, generator=generator) >= head.dropout
+        hidden = torch.nn.functional.gelu(features.float()) * (kept / (1.0 - head.dropout)).to(self._device)
+        loss: torch.Tensor = self._loss(batch.votes, head.concentrations(hidden))
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), 5.0)
+        self._optimizer.step()
+        self._follow()
+        return loss.item()
+
+    def _rate(self) -> float:
+        """Return the learning rate: a linear rise, then half a cosine."""
+        done, warm = self._done(), self._options.warm_up
+        if done < warm:
+            return self._options.learning_rate * (done + 1.0 / self._options.steps) / warm
+        phase = (done - warm) / (1.0 - warm)
+        return self._options.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * phase)))
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running mean; at first it follows more quickly."""
+        decay = min(self._options.average, (1.0 + self.step) / (10.0 + self.step))
+        current = self._network.state_dict()
+        for name, mean in self._mean.state_dict().items():
+            mean.lerp_(current[name], 1.0 - decay)
+
+    def _note(self, loss: float) -> None:
+        """Add a line to the history."""
+        votes = self._validation.votes
+        fraction, likelihood = expected_fractions(self._mean, self._validation, self._loss, self._device)
+        entry = {"step": self.step, "seconds": self.seconds, "loss": loss, "validation_loss": likelihood}
+        figures = question_figures(votes, fraction, self._manifest.tree)
+        entry |= {f"{name}_accuracy": f.accuracy for name, f in figures.items() if f.count}
+        self.history.append(entry)
+        shown = ", ".join(
+            f"{name} {figures[name].accuracy:.3f}"
+            for name in ("smoothOrFeatured", "diskEdgeOn", "hasSpiralArms")
+            if name in figures
+        )
+        _LOG.info(
+            "Step %d, %.0f s: loss %.3f, held back %.3f; %s", self.step, self.seconds, loss, likelihood, shown
+        )
+
+    def _save(self) -> None:
+        tensors = {f"network.{k}": v for k, v in self._network.state_dict().items()}
+        tensors |= {f"mean.{k}": v for k, v in self._mean.state_dict().items()}
+        moments = self._optimizer.state_dict()["state"]
+        tensors |= {f"moment.{i}.{k}": v for i, entry in moments.items() for k, v in entry.items()}
+        state = {
+            "run": self._identity(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+        write_checkpoint(self._path, Checkpoint(tensors, state))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state.get("run") != self._identity():
+            raise MorphologyError(
+                f"{self._path} is of a run with other options: {checkpoint.state.get('run')}; now"
+                f" {self._identity()}. Name another directory or delete it."
+            )
+        parts: dict[str, dict[str, Any]] = {"network": {}, "mean": {}, "moment": {}}
+        for name, tensor in checkpoint.tensors.items():
+            kind, _, rest = name.partition(".")
+            parts[kind][rest] = tensor
+        self._network.load_state_dict(parts["network"])
+        self._mean.load_state_dict(parts["mean"])
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in parts["moment"].items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.step = checkpoint.state["step"]
+        self.seconds = checkpoint.state["seconds"]
+        self.history = checkpoint.state["history"]
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must not change between the parts of a run."""
+        options = dataclasses.asdict(self._options)
+        for name in ("minutes", "checkpoint_steps", "device"):
+            del options[name]
+        return {"model": self._manifest.model_id, **options}
+
+
+def _groups(network: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Return the parameters with and without weight decay."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+@torch.inference_mode()
+def expected_fractions(
+    network: MorphologyNetwork,
+    stamps: LabelledStamps,
+    loss: VotesLoss,
+    device: torch.device,
+    batch_size: int = 250,
+) -> tuple[npt.NDArray[np.float32], float]:
+    """Measure stamps with a network.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    stamps
+        What to measure.
+    loss
+        The likelihood, on the same device.
+    device
+        Where the network is.
+    batch_size
+        Stamps at a time.
+
+    Returns
+    -------
+    fraction
+        Expected vote fractions, of shape ``[n, a]``.
+    negative_log_likelihood
+        Of the votes, under the mixture of the posterior samples; nats per
+        galaxy.
+    """
+    head = network.head
+    assert head is not None
+    fractions, nats = [], []
+    for start in range(0, len(stamps), batch_size):
+        part = stamps[np.arange(start, min(start + batch_size, len(stamps)))]
+        flux, valid = torch.from_numpy(part.flux).to(device), torch.from_numpy(part.valid).to(device)
+        alpha = network(flux, valid, head.dropout_masks)["alpha"]
+        total = alpha @ loss.membership @ loss.membership.T
+        fractions.append((alpha / total).mean(dim=1).cpu().numpy())
+        votes = torch.from_numpy(part.votes).to(device)[:, None].expand(-1, alpha.shape[1], -1)
+        each = loss.per_question(votes.flatten(0, 1), alpha.flatten(0, 1))
+        each = each.view(*alpha.shape[:2], -1)
+        nats.append((math.log(alpha.shape[1]) - torch.logsumexp(-each, dim=1)).sum(dim=1))
+    return np.concatenate(fractions), float(torch.cat(nats).mean())

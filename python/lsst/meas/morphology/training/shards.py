@@ -1,0 +1,207 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Labelled stamps: where they come from and how they are kept on disk."""
+
+from __future__ import annotations
+
+__all__ = ("LabelledStamps", "ShardStore", "StampSource")
+
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+import time
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from ..errors import MorphologyError
+
+_FLUX_UNIT = 64.0
+"""Flux (nJy) of a stored 1: half precision then spans 0.004 to 4e6 nJy."""
+
+_POLL_SECONDS = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledStamps:
+    """Stamps and what volunteers said of them."""
+
+    flux: npt.NDArray[np.float32]
+    """Pixels (nJy per stamp pixel), of shape ``[n, b, s, s]``."""
+
+    valid: npt.NDArray[np.bool_]
+    """Which pixels were measured, of the same shape."""
+
+    votes: npt.NDArray[np.int32]
+    """Vote counts, of shape ``[n, a]``."""
+
+    def __len__(self) -> int:
+        return len(self.flux)
+
+    def __getitem__(self, index: npt.NDArray[np.intp]) -> Self:
+        """Return the stamps that an index array selects."""
+        return type(self)(self.flux[index], self.valid[index], self.votes[index])
+
+
+class StampSource(Protocol):
+    """Whatever makes labelled stamps, the same ones for the same seed."""
+
+    def __call__(self, seed: int, n: int) -> LabelledStamps:
+        """Return ``n`` stamps that depend on ``seed`` alone."""
+        ...
+
+    def describe(self) -> str:
+        """Return a text that is the same for sources of the same stamps."""
+        ...
+
+
+class ShardStore:
+    """Stamps on disk, made in numbered shards by another process.
+
+    Parameters
+    ----------
+    directory
+        Where the shards lie.
+    source
+        What makes the stamps; it is sent to the other process.
+    seed
+        Seed of the whole store; shard ``i`` depends on it and on ``i``.
+    shard_size
+        Number of stamps in a shard.
+    count
+        Number of shards.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if the directory holds shards of other stamps.
+
+    Notes
+    -----
+    Fluxes are kept in half precision (relative error 5e-4, far below the
+    noise). A shard appears under its name only when it is complete, so a
+    store survives the death of any process.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, source: StampSource, *, seed: int, shard_size: int, count: int
+    ) -> None:
+        self.directory = directory
+        self.source = source
+        self.seed = seed
+        self.shard_size = shard_size
+        self.count = count
+        self._producer: multiprocessing.process.BaseProcess | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        description = json.dumps({"source": source.describe(), "seed": seed, "shard_size": shard_size})
+        label = directory / "store.json"
+        if not label.exists():
+            _write_atomically(label, description.encode())
+        elif label.read_text() != description:
+            raise MorphologyError(
+                f"{directory} holds stamps of another source, seed or shard size: {label.read_text()};"
+                f" wanted {description}. Remove it or name another directory."
+            )
+
+    def start(self) -> None:
+        """Begin to make the shards that are missing, in the background."""
+        missing = [index for index in range(self.count) if not self._path(index).exists()]
+        if missing:
+            context = multiprocessing.get_context("spawn")
+            self._producer = context.Process(target=_produce, args=(self, missing, os.getpid()), daemon=True)
+            self._producer.start()
+
+    def stop(self) -> None:
+        """End the making of shards."""
+        if self._producer is not None:
+            self._producer.terminate()
+            self._producer.join()
+            self._producer = None
+
+    def load(self, index: int) -> LabelledStamps:
+        """Return a shard, waiting for it, or making it if nobody does.
+
+        Raises
+        ------
+        MorphologyError
+            Raised if the process that makes the shards failed.
+        """
+        path = self._path(index)
+        while not path.exists():
+            if self._producer is None:
+                self.make(index)
+            elif self._producer.is_alive():
+                time.sleep(_POLL_SECONDS)
+            elif not path.exists():
+                raise MorphologyError(
+                    f"The process that makes training stamps ended with code {self._producer.exitcode}"
+                    f" before {path} was made; its error is in the log above."
+                )
+        arrays = safetensors.numpy.load_file(path)
+        n, width = len(arrays["votes"]), arrays["flux"][0].size
+        valid = np.unpackbits(arrays["valid"], axis=1, count=width).astype(np.bool_)
+        return LabelledStamps(
+            flux=arrays["flux"].astype(np.float32) * np.float32(_FLUX_UNIT),
+            valid=valid.reshape(n, *arrays["flux"].shape[1:]),
+            votes=arrays["votes"].astype(np.int32),
+        )
+
+    def make(self, index: int) -> None:
+        """Make one shard."""
+        stamps = self.source(shard_seed(self.seed, index), self.shard_size)
+        largest = float(np.finfo(np.float16).max)
+        arrays = {
+            "flux": np.clip(stamps.flux / _FLUX_UNIT, -largest, largest).astype(np.float16),
+            "valid": np.packbits(stamps.valid.reshape(len(stamps), -1), axis=1),
+            "votes": stamps.votes.astype(np.int16),
+        }
+        _write_atomically(self._path(index), safetensors.numpy.save(arrays))
+
+    def _path(self, index: int) -> pathlib.Path:
+        return self.directory / f"shard-{index:05d}.safetensors"
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_producer": None}
+
+
+def shard_seed(seed: int, index: int) -> int:
+    """Return the seed of one shard of a store."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
+
+
+def _produce(store: ShardStore, indices: list[int], parent: int) -> None:
+    """Make shards until all are there or the parent has gone."""
+    for index in indices:
+        if os.getppid() != parent:
+            return
+        store.make(index)
+
+
+def _write_atomically(path: pathlib.Path, data: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)

@@ -1,0 +1,69 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Stamps and votes of simulated galaxies, for training and validation."""
+
+from __future__ import annotations
+
+__all__ = ("SimulatedSource",)
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from ..model.manifest import Manifest
+from .shards import LabelledStamps
+
+if TYPE_CHECKING:
+    from ..simulation.galaxies import Mix
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedSource:
+    """Simulated galaxies as a model of some manifest wants to see them."""
+
+    manifest: Manifest
+    """The model: bands, size, field of view and question tree."""
+
+    mix: Mix
+    """The sample: ``training`` or ``natural``."""
+
+    def __call__(self, seed: int, n: int) -> LabelledStamps:
+        """Draw ``n`` objects; see `StampSource`."""
+        from ..simulation.stamps import sample_stamps
+
+        stamps = sample_stamps(
+            seed,
+            n,
+            bands=self.manifest.bands,
+            stamp_size=self.manifest.stamp_size,
+            field_of_view=self.manifest.field_of_view,
+            tree=self.manifest.tree,
+            mix=self.mix,
+        )
+        return LabelledStamps(stamps.flux, stamps.valid, stamps.votes)
+
+    def describe(self) -> str:
+        """Return what the stamps depend on; see `StampSource`."""
+        view = self.manifest.field_of_view.model_dump_json(exclude_none=True)
+        return (
+            f"simulated {self.mix} mix, bands {''.join(self.manifest.bands)},"
+            f" {self.manifest.stamp_size} px, field of view {view}, tree {self.manifest.tree.name}"
+        )
