@@ -9,6 +9,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check
 DEMO ?= demo
 SUITABLE := import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 13))
 CANDIDATES := $(PYTHON) python3.13 python3.12 python3 python \
@@ -29,11 +30,11 @@ $(VENV)/installed: pyproject.toml
 	  echo "No Python 3.12 or 3.13 (with venv) was found. Install one, for example by" >&2; \
 	  echo "'apt install python3.13 python3.13-venv' or 'pyenv install 3.13', or name one:" >&2; \
 	  echo "make PYTHON=/path/to/python3.13" >&2; exit 1; fi; \
-	echo "Installing into $(VENV) with $$($$python --version) (a few minutes: torch is large)"; \
+	echo "Installing into $(VENV) with $$($$python --version) (some minutes: torch is large)"; \
 	[ -x $(BIN)/python ] && $(BIN)/python -c '$(SUITABLE)' 2>/dev/null || \
 	  { rm -rf $(VENV); "$$python" -m venv $(VENV); }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$(EXTRAS)]'
+	@{ $(PIP) --upgrade pip && $(PIP) --editable '.[$(EXTRAS)]'; } >$(VENV)/install.log 2>&1 || \
+	  { tail -n 30 $(VENV)/install.log >&2; echo "Installation failed; all of it is in $(VENV)/install.log" >&2; exit 1; }
 	@touch $@
 
 demo: setup
