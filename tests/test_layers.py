@@ -40,6 +40,8 @@ LAYERS = {
     "flags": 0,
     "sky": 0,
     "questions": 0,
+    "beta_mixture": 0,
+    "dirichlet_multinomial": 0,
     "model": 1,
     "posteriors": 1,
     "pixels": 2,

@@ -32,6 +32,7 @@ __all__ = (
     "ModelMismatchError",
     "ModelPackageError",
     "MorphologyError",
+    "PartitionError",
     "QuestionTreeError",
 )
 
@@ -66,6 +67,10 @@ class DeviceError(MorphologyError, RuntimeError):
 
 class IncompleteInputError(MorphologyError, RuntimeError):
     """Tables that ought to exist are missing; the message names them."""
+
+
+class PartitionError(MorphologyError, ValueError):
+    """Tables cannot be gathered into one partition; the message says why."""
 
 
 class MissingExtraError(MorphologyError, ImportError):
