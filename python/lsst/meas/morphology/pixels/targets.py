@@ -297,8 +297,9 @@ def _extendedness_column(available: Collection[str]) -> str:
 
 
 def _floats(column: npt.NDArray[Any]) -> Floats:
-    """Convert a column to float64 with NaN where it is masked."""
-    return np.asarray(np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan))
+    """Convert a column to float64, with NaN where masked or infinite."""
+    values = np.asarray(np.ma.filled(np.ma.asarray(column).astype(np.float64), np.nan))
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _unflagged(values: Floats, rows: Columns, flag: str) -> Floats:
