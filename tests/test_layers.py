@@ -36,9 +36,9 @@ PACKAGE = "lsst.meas.morphology"
 ROOT = Path(importlib.util.find_spec(PACKAGE).submodule_search_locations[0])  # type: ignore[union-attr, index]
 
 LAYERS = {
-    "errors": 0,
-    "flags": 0,
-    "sky": 0,
+    "errors": -1,
+    "flags": -1,
+    "sky": -1,
     "questions": 0,
     "beta_mixture": 0,
     "dirichlet_multinomial": 0,

@@ -255,7 +255,7 @@ def test_mixed_models_are_refused(repo: Butler, sky: Sky) -> None:
     put_patches(repo, sky, skip=((0, 4),))
     table = rows(sky.objects[0][sky.objects[0]["patch"] == 4], model="m2")
     repo.put(table, "object_morphology_patch", skymap=SKYMAP, tract=0, patch=4, run="patches")
-    with pytest.raises(Exception, match="modelId"):
+    with pytest.raises(Exception, match="several models"):
         partition(repo, "out")
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 __all__ = ("SPATIAL_INDEX_ORDER", "healpix_pixel", "spatial_index")
 
-import healpy
 import numpy as np
 import numpy.typing as npt
 
@@ -52,6 +51,9 @@ def healpix_pixel(
         Pixel numbers, ``[n]``; -1 where a coordinate is not finite or the
         declination is beyond a pole.
     """
+    # Imported late because it imports matplotlib.
+    import healpy
+
     ra = np.asarray(ra, dtype=np.float64)
     dec = np.asarray(dec, dtype=np.float64)
     pixel = np.full(ra.shape, -1, dtype=np.int64)
