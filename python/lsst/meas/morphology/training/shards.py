@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("LabelledStamps", "ShardStore", "StampSource")
+__all__ = ("Labelled", "LabelledStamps", "ShardStore", "StampSource")
 
 import dataclasses
 import json
@@ -59,6 +59,11 @@ class LabelledStamps:
     votes: npt.NDArray[np.int32]
     """Vote counts, of shape ``[n, a]``."""
 
+    @classmethod
+    def of(cls, stamps: Labelled) -> Self:
+        """Return the arrays of any labelled stamps."""
+        return cls(stamps.flux, stamps.valid, stamps.votes)
+
     def __len__(self) -> int:
         return len(self.flux)
 
@@ -67,10 +72,26 @@ class LabelledStamps:
         return type(self)(self.flux[index], self.valid[index], self.votes[index])
 
 
-class StampSource(Protocol):
-    """Whatever makes labelled stamps, the same ones for the same seed."""
+class Labelled(Protocol):
+    """Whatever has the arrays of `LabelledStamps`."""
 
-    def __call__(self, seed: int, n: int) -> LabelledStamps:
+    @property
+    def flux(self) -> npt.NDArray[np.float32]: ...
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]: ...
+
+    @property
+    def votes(self) -> npt.NDArray[np.int32]: ...
+
+
+class StampSource(Protocol):
+    """Whatever makes labelled stamps, the same ones for the same seed.
+
+    It is sent to another process, so it must be possible to pickle it.
+    """
+
+    def __call__(self, seed: int, n: int) -> Labelled:
         """Return ``n`` stamps that depend on ``seed`` alone."""
         ...
 
@@ -172,7 +193,7 @@ class ShardStore:
 
     def make(self, index: int) -> None:
         """Make one shard."""
-        stamps = self.source(shard_seed(self.seed, index), self.shard_size)
+        stamps = LabelledStamps.of(self.source(_shard_seed(self.seed, index), self.shard_size))
         largest = float(np.finfo(np.float16).max)
         arrays = {
             "flux": np.clip(stamps.flux / _FLUX_UNIT, -largest, largest).astype(np.float16),
@@ -188,7 +209,7 @@ class ShardStore:
         return {**self.__dict__, "_producer": None}
 
 
-def shard_seed(seed: int, index: int) -> int:
+def _shard_seed(seed: int, index: int) -> int:
     """Return the seed of one shard of a store."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
 

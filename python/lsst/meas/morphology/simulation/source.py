@@ -19,20 +19,17 @@
 # You should have received a copy of the GNU General Public License
 # along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-"""Stamps and votes of simulated galaxies, for training and validation."""
+"""Simulated galaxies as a source of labelled stamps."""
 
 from __future__ import annotations
 
 __all__ = ("SimulatedSource",)
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from ..model.manifest import Manifest
-from .shards import LabelledStamps
-
-if TYPE_CHECKING:
-    from ..simulation.galaxies import Mix
+from .galaxies import Mix
+from .stamps import SimulatedStamps, sample_stamps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +42,9 @@ class SimulatedSource:
     mix: Mix
     """The sample: ``training`` or ``natural``."""
 
-    def __call__(self, seed: int, n: int) -> LabelledStamps:
-        """Draw ``n`` objects; see `StampSource`."""
-        from ..simulation.stamps import sample_stamps
-
-        stamps = sample_stamps(
+    def __call__(self, seed: int, n: int) -> SimulatedStamps:
+        """Draw ``n`` objects that depend on ``seed`` alone."""
+        return sample_stamps(
             seed,
             n,
             bands=self.manifest.bands,
@@ -58,12 +53,11 @@ class SimulatedSource:
             tree=self.manifest.tree,
             mix=self.mix,
         )
-        return LabelledStamps(stamps.flux, stamps.valid, stamps.votes)
 
     def describe(self) -> str:
-        """Return what the stamps depend on; see `StampSource`."""
+        """Return a text that is the same for sources of the same stamps."""
         view = self.manifest.field_of_view.model_dump_json(exclude_none=True)
         return (
-            f"simulated {self.mix} mix, bands {''.join(self.manifest.bands)},"
+            f"simulated galaxies, {self.mix} mix, bands {''.join(self.manifest.bands)},"
             f" {self.manifest.stamp_size} px, field of view {view}, tree {self.manifest.tree.name}"
         )

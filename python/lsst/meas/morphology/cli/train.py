@@ -1,0 +1,151 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""``morphology train``: train a model on simulated galaxies."""
+
+from __future__ import annotations
+
+__all__ = ("command",)
+
+import math
+import pathlib
+import shlex
+from typing import Any
+
+import click
+
+_SMOKE = {"steps": 40, "stamps": 512, "batch_size": 32, "shard_size": 64, "validation": 64, "evaluation": 256}
+
+
+@click.command(short_help="Train a model on simulated galaxies.")
+@click.argument("out", type=click.Path(dir_okay=False, path_type=pathlib.Path))
+@click.option(
+    "--recipe",
+    "recipe_name",
+    type=click.Choice(["rubin", "smoke"]),
+    default="rubin",
+    show_default=True,
+    help="The default model, or a tiny one that is trained within a minute, on little data.",
+)
+@click.option("--version", default="0.1.0", show_default=True, help="Version of the model.")
+@click.option(
+    "--work",
+    "--resume",
+    "work",
+    type=click.Path(file_okay=False, path_type=pathlib.Path),
+    help="Directory of stamps and checkpoints, by default OUT.work. If a training of the same model was"
+    " interrupted there, it goes on.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 5000]")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.0, min_open=True),
+    default=math.inf,
+    help="End after this time if the steps are not done before.",
+)
+@click.option("--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 160000]")
+@click.option("--batch-size", type=click.IntRange(2), help="Stamps in a batch.  [default: 128]")
+@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Largest learning rate.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of everything."
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+def command(
+    out: pathlib.Path,
+    recipe_name: str,
+    version: str,
+    work: pathlib.Path | None,
+    threads: int,
+    seed: int,
+    minutes: float,
+    learning_rate: float,
+    device: str,
+    **sizes: int | None,
+) -> None:
+    """Train a model on simulated galaxies and write it to OUT.
+
+    The package is tried with both backends before the command ends. Stamps
+    are made by a process of their own, beside the one that trains.
+
+    With the same options and number of threads, the same weights come out
+    on the same machine, also if the training was interrupted and started
+    again; not with --minutes, which looks at the clock.
+    """
+    import torch
+
+    from ..model.manifest import TrainingRecord
+    from ..simulation.source import SimulatedSource
+    from ..simulation.votes import UNTAUGHT
+    from ..training.agreement import figures_table
+    from ..training.loop import TrainingOptions
+    from ..training.recipe import recipe
+    from ..training.session import DataOptions, train_package
+
+    torch.set_num_threads(threads)
+    chosen = _sizes(recipe_name, sizes)
+    steps = chosen.pop("steps")
+    manifest = recipe(
+        recipe_name,
+        version,
+        title=f"Galaxy morphology for Rubin, trained on simulation ({recipe_name} {version})",
+        record=TrainingRecord(
+            data="It was trained on simulated galaxies with simulated votes, and has never seen a real one."
+            " Training galaxies are brighter, better resolved and richer in features than the sky's.",
+            seed=seed,
+            untaught=tuple(sorted({answer.partition("_")[0] for answer in UNTAUGHT})),
+        ),
+    )
+    shown = {"steps": steps, **chosen} if recipe_name == "rubin" else {}
+    words = ["morphology", "train", out.name, "--recipe", recipe_name, "--version", version]
+    words += ["--seed", str(seed), "--threads", str(threads), "--learning-rate", str(learning_rate)]
+    for name in ("steps", "stamps", "batch_size"):
+        if name in shown:
+            words += [f"--{name.replace('_', '-')}", str(shown[name])]
+    options = TrainingOptions(
+        steps=steps,
+        minutes=minutes,
+        seed=seed,
+        learning_rate=learning_rate,
+        checkpoint_steps=max(1, min(200, steps // 4)),
+        device=device,
+    )
+    with click.progressbar(length=steps, label="Training", show_pos=True) as bar:
+        model = train_package(
+            out,
+            manifest,
+            work if work is not None else out.with_name(out.name + ".work"),
+            options=options,
+            data=DataOptions(**chosen),
+            source=SimulatedSource(manifest, "training"),
+            samples={mix: SimulatedSource(manifest, mix) for mix in ("natural", "training")},
+            command=shlex.join(words),
+            progress=lambda step: bar.update(step - bar.pos),
+        )
+    for sample, figures in model.figures.items():
+        click.echo(f"\nUnseen galaxies, sample: {sample}\n{figures_table(figures)}")
+    click.echo(f"\nWrote {out}, model id {model.package.manifest.model_id}")
+
+
+def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:
+    """Return the numbers of steps and stamps of a recipe, as changed."""
+    defaults = {"steps": 5000, "stamps": 160000, "batch_size": 128} if recipe_name == "rubin" else _SMOKE
+    return {**defaults, **{name: value for name, value in given.items() if value is not None}}

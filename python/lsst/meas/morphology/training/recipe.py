@@ -1,0 +1,95 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""What the shipped models are made of, before they are trained."""
+
+from __future__ import annotations
+
+__all__ = ("RECIPES", "recipe")
+
+from ..errors import MorphologyError
+from ..model.manifest import (
+    Architecture,
+    AsinhRendering,
+    EmbeddingHead,
+    FieldOfView,
+    Manifest,
+    ResNetArchitecture,
+    TrainingRecord,
+    VotesHead,
+)
+from ..questions.tree import QuestionTree
+
+RECIPES = ("rubin", "smoke")
+"""Names of the recipes: the default model, and a tiny one for tests."""
+
+_BANDS = ("g", "r", "i")
+
+_ENCODERS: dict[str, Architecture] = {
+    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(16, 32, 64, 128)),
+    "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16)),
+}
+
+
+def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Manifest:
+    """Return the manifest of a model that is to be trained.
+
+    Parameters
+    ----------
+    name
+        One of `RECIPES`; also the model's name.
+    version
+        Version of the model.
+    title
+        One line for people.
+    record
+        What is known of the training before it begins.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if there is no such recipe.
+
+    Notes
+    -----
+    Each band is shown with two softenings. With 10 nJy per pixel, a few
+    times the noise of the sky, faint arms and tails stand out; with 300 nJy
+    bars and bulges do, where the first is nearly logarithmic.
+    """
+    if name not in _ENCODERS:
+        raise MorphologyError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
+    return Manifest(
+        name=name,
+        version=version,
+        title=title,
+        licence="GPL-3.0-or-later",
+        purpose="commissioning",
+        bands=_BANDS,
+        optional_bands=("g", "i"),
+        pixels="nJy",
+        stamp_size=64,
+        field_of_view=FieldOfView(rule="radius", multiple=3.0, min_arcsec=12.8, max_arcsec=64.0),
+        rendering=AsinhRendering(softening=(10.0,) * 3 + (300.0,) * 3, scale=(0.25,) * 3 + (0.5,) * 3),
+        architecture=_ENCODERS[name],
+        votes=VotesHead(tree=QuestionTree.load("rubin").to_dict(), samples=16, dropout=0.25),
+        embedding=EmbeddingHead(features=64),
+        training=record,
+    )
