@@ -106,7 +106,7 @@ def sky_sigma(band: str, visits: npt.ArrayLike) -> Floats:
 def draw_conditions(rng: np.random.Generator, n: int, bands: tuple[str, ...]) -> Conditions:
     """Draw seeing and depth of coadds, one per object.
 
-    The FWHM in r has a median of 0.9 arcsec (0.62 to 1.5), the number of
+    The FWHM in r has a median of 1 arcsec (0.62 to 1.7), the number of
     visits is uniform in its logarithm from 10 to 200.
 
     Parameters
@@ -123,7 +123,7 @@ def draw_conditions(rng: np.random.Generator, n: int, bands: tuple[str, ...]) ->
     conditions
         The conditions.
     """
-    seeing = np.clip(0.9 * np.exp(rng.normal(0.0, 0.2, n)), 0.62, 1.5)
+    seeing = np.clip(np.exp(rng.normal(0.0, 0.22, n)), 0.62, 1.7)
     visits = 10.0 ** rng.uniform(1.0, 2.3, n)
     scatter = np.exp(rng.normal(0.0, 0.05, (n, len(bands))))
     spread = np.clip(visits[:, None] * np.exp(rng.normal(0.0, 0.25, (n, len(bands)))), 8.0, 250.0)
