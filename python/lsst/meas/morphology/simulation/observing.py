@@ -27,8 +27,10 @@ __all__ = (
     "NATIVE_SCALE",
     "Conditions",
     "add_noise",
+    "band_fwhm",
     "convolve",
     "draw_conditions",
+    "electrons_per_njy",
     "resampled_correlation",
     "sky_sigma",
 )
@@ -101,6 +103,16 @@ def sky_sigma(band: str, visits: npt.ArrayLike) -> Floats:
     flux = 10.0 ** (0.4 * (31.4 - _VISIT_DEPTH[band]))
     area = 2.266 * (0.9 / NATIVE_SCALE) ** 2
     return np.asarray(flux / 5.0 / np.sqrt(area) / np.sqrt(np.asarray(visits, dtype=np.float64)))
+
+
+def band_fwhm(band: str, reference: float) -> float:
+    """Return the FWHM in a band where that in r is the reference."""
+    return _SEEING_COLOUR[band] * reference
+
+
+def electrons_per_njy(band: str) -> float:
+    """Return the electrons that one visit collects per nJy."""
+    return _GAIN[band]
 
 
 def draw_conditions(rng: np.random.Generator, n: int, bands: tuple[str, ...]) -> Conditions:

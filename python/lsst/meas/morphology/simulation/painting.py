@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("paint", "uniform_details")
+__all__ = ("band_flux", "paint", "uniform_details")
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +124,33 @@ def paint(
             grid = _Grid(size, scale[which], dx[which], dy[which])
             image[which] = painter(parameters[which], bands, grid)
     return image
+
+
+def band_flux(parameters: GalaxyParameters, bands: tuple[str, ...]) -> Floats:
+    """Return the total flux of objects in each band.
+
+    Parameters
+    ----------
+    parameters
+        The ``n`` objects.
+    bands
+        Names of the bands.
+
+    Returns
+    -------
+    flux
+        In nJy, ``[n, band]``, before any dust.
+    """
+    p = parameters
+    own = _own_share(p)
+    tails = TAIL_SHARE * p.disturbance
+    young = ARM_SHARE * p.arm_strength + CLUMP_SHARE * p.clumpiness
+    young = np.where(p.axis_ratio < EDGE_ON, 0.3, young) * (p.kind == Kind.DISK)
+    blue = own * (1.0 - p.bulge_fraction) * young + 0.5 * tails + 0.3 * (1.0 - own - tails)
+    colours = np.array([colour_offset(band) for band in bands])
+    faint = (1.0 - blue)[:, None] * 10.0 ** (-0.4 * colours * p.red_colour[:, None])
+    faint += blue[:, None] * 10.0 ** (-0.4 * colours * p.blue_colour[:, None])
+    return np.asarray(p.flux()[:, None] * faint)
 
 
 class _Grid:
@@ -361,7 +388,7 @@ def _add_merging(p: GalaxyParameters, red: Image, blue: Image, grid: _Grid) -> N
     ratio = np.maximum(q.companion_ratio, 1e-3)
     distance = q.companion_distance * q.half_light
     x0, y0 = distance * np.cos(q.companion_angle), distance * np.sin(q.companion_angle)
-    u, v = part.rotated(np.pi * details[:, 0], x0, y0)
+    u, v = part.rotated(q.angle + np.pi * details[:, 0], x0, y0)
     size = q.half_light * np.sqrt(ratio) * (0.6 + 0.4 * details[:, 1])
     n = 1.0 + 1.5 * details[:, 2]
     second = _sersic(u * u + (v / _wide(0.35 + 0.6 * details[:, 3])) ** 2, size, n, part)

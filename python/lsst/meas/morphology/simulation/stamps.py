@@ -261,12 +261,12 @@ def _valid(
     side = rng.integers(0, 4, n)
     corner = rng.integers(0, size, (n, 2))
     extent = rng.integers(2, size // 6, (n, 2))
-    for k in np.flatnonzero(fate < 0.06):
+    for k in np.flatnonzero(fate < 0.06).tolist():
         stripe = slice(0, edge[k]) if side[k] < 2 else slice(size - edge[k], size)
         valid[(k, slice(None), stripe) if side[k] % 2 else (k, slice(None), slice(None), stripe)] = False
-    for k in np.flatnonzero(fate > 0.95):
-        y, x = corner[k].tolist()
-        height, width = extent[k].tolist()
+    for k in np.flatnonzero(fate > 0.95).tolist():
+        y, x = int(corner[k, 0]), int(corner[k, 1])
+        height, width = int(extent[k, 0]), int(extent[k, 1])
         valid[k, :, y : y + height, x : x + width] = False
     if len(_saturated := np.flatnonzero(parameters.kind >= Kind.STAR)):
         limit = (20000.0 * (scale[_saturated] / NATIVE_SCALE) ** 2)[:, None, None, None]
