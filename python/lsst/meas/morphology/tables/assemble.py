@@ -163,7 +163,7 @@ def embedding_table(
 
 def _for_all(value: npt.ArrayLike, dtype: type, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return an array for a value that may be one for all objects."""
-    array = np.asarray(value, dtype=dtype)
+    array: npt.NDArray[Any] = np.asarray(value, dtype=dtype)
     return np.full(like.shape, array) if array.ndim == 0 else array
 
 
@@ -211,7 +211,7 @@ def _table(
             raise ValueError(f"{column.name} has {len(array)} values for {rows} objects.")
         if column.length is not None:
             flat = pa.array(np.ascontiguousarray(array).reshape(-1))
-            arrays.append(pa.FixedSizeListArray.from_arrays(flat, column.length))
+            arrays.append(pa.FixedSizeListArray.from_arrays(flat, type=column.arrow_type))
         else:
             arrays.append(pa.array(array, column.arrow_type))
     return pa.Table.from_arrays(arrays, schema=arrow_schema(columns, metadata))

@@ -82,7 +82,8 @@ class Column:
     def arrow_type(self) -> pa.DataType:
         """Type in Arrow and Parquet."""
         if self.length is not None:
-            return pa.list_(pa.float16(), self.length)
+            # Parquet's name for the values, so that files read back the same.
+            return pa.list_(pa.field("element", pa.float16()), self.length)
         return _ARROW_TYPES[self.dtype]
 
     def arrow_field(self) -> pa.Field:

@@ -94,7 +94,7 @@ def gather(tables: Iterable[pa.Table], *, pixel: int, order: int) -> pa.Table:
         listed = "; ".join(f"{model!r} ({rows} rows)" for model, rows in sorted(models.items()))
         raise ModelMismatchError(
             f"The tables to be gathered into HEALPix pixel {pixel} of order {order} come from several "
-            f"models: {listed}. Gather one run at a time, or measure all patches with one model."
+            f"models; modelId {listed}. Gather one run at a time, or measure all patches with one model."
         )
     if not parts:
         needed = [column for column in embedding_columns(1) if column.name in _REQUIRED]
@@ -144,7 +144,9 @@ def _check_same_columns(schema: pa.Schema, first: pa.Schema, number: int) -> Non
         return
     ours, theirs = ({field.name: field for field in one} for one in (schema, first))
     different = [
-        name for name in dict.fromkeys([*theirs, *ours]) if name not in ours or ours[name] != theirs.get(name)
+        name
+        for name in dict.fromkeys([*ours, *theirs])
+        if name not in ours or name not in theirs or ours[name] != theirs[name]
     ]
     what = ", ".join(different[:_SHOWN]) if different else "the order of its columns"
     raise PartitionError(
