@@ -45,23 +45,15 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 
 from ..errors import ModelPackageError
 from ..questions.tree import QuestionTree
+from .architecture_spec import Architecture, ConvNetArchitecture, ResNetArchitecture, TimmArchitecture
+from .field_of_view import FieldOfView
+from .heads import EmbeddingHead, VotesHead
+from .record import Name, Record, Sha256, Text, Version
+from .rendering_spec import AsinhRendering, Rendering
 
 SCHEMA_VERSION = 1
 """Version of the manifest that this code writes and the newest it reads."""
@@ -69,216 +61,8 @@ SCHEMA_VERSION = 1
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """A longer manifest is refused unread."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-Version = Annotated[
-    str, StringConstraints(pattern=r"^(0|[1-9]\d*)(\.(0|[1-9]\d*)){1,2}(-[0-9A-Za-z.]+)?$", max_length=64)
-]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
 
-
-class _Record(BaseModel):
-    """Base of all parts: immutable, without unknown or infinite values."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="constants")
-
-
-class FieldOfView(_Record):
-    """How much of the sky a stamp shows.
-
-    With the rule ``fixed`` every stamp has the same pixel scale. With the
-    rule ``radius`` a stamp's side is a multiple of the object's radius,
-    within bounds.
-    """
-
-    rule: Literal["fixed", "radius"]
-    """Which of the two rules holds."""
-
-    pixel_arcsec: PositiveFloat | None = None
-    """Scale of a stamp's pixel under the rule ``fixed`` (arcsec)."""
-
-    multiple: PositiveFloat | None = None
-    """Side of the stamp over the object's radius (rule ``radius``)."""
-
-    min_arcsec: PositiveFloat | None = None
-    """Smallest side of a stamp (arcsec; rule ``radius``)."""
-
-    max_arcsec: PositiveFloat | None = None
-    """Largest side of a stamp (arcsec; rule ``radius``)."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        bounds = (self.multiple, self.min_arcsec, self.max_arcsec)
-        if self.rule == "fixed":
-            if self.pixel_arcsec is None or any(value is not None for value in bounds):
-                raise ValueError("the rule 'fixed' takes pixel_arcsec and nothing else")
-        elif self.pixel_arcsec is not None or None in bounds:
-            raise ValueError("the rule 'radius' takes multiple, min_arcsec and max_arcsec and nothing else")
-        elif self.min_arcsec > self.max_arcsec:  # type: ignore[operator]
-            raise ValueError(f"min_arcsec {self.min_arcsec} is above max_arcsec {self.max_arcsec}")
-        return self
-
-    def arcsec_per_px(
-        self, radius: npt.NDArray[Any], stamp_size: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Return the pixel scale of each object's stamp.
-
-        Parameters
-        ----------
-        radius
-            Radii of the objects (arcsec), of shape ``[n]``. One that is not
-            finite counts as zero and gets the smallest field of view.
-        stamp_size
-            Side of the stamps in their own pixels.
-
-        Returns
-        -------
-        scale
-            Pixel scales (arcsec per stamp pixel), ``[n]``.
-        limited
-            Whether the largest field of view was too small for the object,
-            ``[n]``.
-        """
-        radius = np.asarray(radius, dtype=np.float64)
-        if self.rule == "fixed":
-            assert self.pixel_arcsec is not None
-            return np.full(radius.shape, self.pixel_arcsec, np.float32), np.zeros(radius.shape, np.bool_)
-        assert self.multiple is not None
-        assert self.max_arcsec is not None
-        side = self.multiple * np.where(np.isfinite(radius), radius, 0.0)
-        scale = np.clip(side, self.min_arcsec, self.max_arcsec) / stamp_size
-        return scale.astype(np.float32), np.asarray(side > self.max_arcsec)
-
-
-class AsinhRendering(_Record):
-    """Stretch of the pixels before the encoder.
-
-    Channel ``c`` shows band ``c % n_bands`` as
-    ``scale[c] * asinh(flux / softening[c])``, the stretch of Lupton et al.
-    (2004, PASP 116, 133) band by band. Twice as many channels as bands show
-    each band with two softenings, and so on.
-    """
-
-    kind: Literal["asinh"] = "asinh"
-
-    softening: tuple[PositiveFloat, ...]
-    """Flux at which the stretch turns from linear to logarithmic, for each
-    channel (nJy per stamp pixel)."""
-
-    scale: tuple[PositiveFloat, ...]
-    """Factor after the stretch, for each channel."""
-
-    validity_channel: bool = True
-    """Whether the pixels' validity is given to the encoder as well."""
-
-
-class ConvNetArchitecture(_Record):
-    """An encoder of this package's own, in plain torch."""
-
-    kind: Literal["convnext"] = "convnext"
-
-    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """Number of blocks in each stage."""
-
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """Number of channels in each stage."""
-
-    patch: PositiveInt = 4
-    """Side and stride of the first convolution (stamp pixels)."""
-
-    kernel: PositiveInt = 7
-    """Side of the depthwise convolutions; odd."""
-
-    expansion: PositiveInt = 4
-    """Channels inside a block over those between blocks."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if len(self.depths) != len(self.widths):
-            raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
-        if self.kernel % 2 == 0:
-            raise ValueError(f"the kernel's side {self.kernel} is even")
-        return self
-
-
-class ResNetArchitecture(_Record):
-    """A residual encoder of this package's own, in plain torch."""
-
-    kind: Literal["resnet"] = "resnet"
-
-    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """Number of blocks in each stage."""
-
-    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """Number of channels in each stage."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if len(self.depths) != len(self.widths):
-            raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
-        return self
-
-
-class TimmArchitecture(_Record):
-    """An encoder that the package timm builds by name, without weights."""
-
-    kind: Literal["timm"] = "timm"
-
-    name: Text
-    """The name given to ``timm.create_model``."""
-
-
-Rendering = AsinhRendering
-"""Any rendering; a union discriminated by ``kind`` once there are more."""
-
-Architecture = Annotated[
-    ConvNetArchitecture | ResNetArchitecture | TimmArchitecture, Field(discriminator="kind")
-]
-"""Any encoder, discriminated by ``kind``."""
-
-
-class VotesHead(_Record):
-    """The head that answers a decision tree with Dirichlet posteriors."""
-
-    kind: Literal["votes"] = "votes"
-
-    tree: dict[str, JsonValue]
-    """The question tree, as `QuestionTree.to_dict` writes it."""
-
-    samples: PositiveInt
-    """Number of dropout masks, and so of posterior samples."""
-
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
-    """Share of the features that a mask sets to zero."""
-
-    activation: Literal["softplus", "sigmoid"] = "softplus"
-    """Last function: ``0.1 + softplus(x)``, without an upper bound, or
-    ``1 + 100 sigmoid(x)``, as Zoobot's heads have it."""
-
-
-class EmbeddingHead(_Record):
-    """The head that returns the encoder's features."""
-
-    kind: Literal["embedding"] = "embedding"
-
-    features: PositiveInt
-    """Length of the vector."""
-
-    centre: tuple[float, ...] | None = None
-    """What is subtracted from each feature."""
-
-    scale: tuple[PositiveFloat, ...] | None = None
-    """What each centred feature is divided by."""
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        for name, values in (("centre", self.centre), ("scale", self.scale)):
-            if values is not None and len(values) != self.features:
-                raise ValueError(f"{len(values)} values of {name} for {self.features} features")
-        return self
-
-
-class Calibration(_Record):
+class Calibration(Record):
     """How the posteriors were calibrated; already part of the program."""
 
     method: Text
@@ -291,7 +75,7 @@ class Calibration(_Record):
     """Measured coverage of the 90 % intervals of votes, by question."""
 
 
-class TrainingRecord(_Record):
+class TrainingRecord(Record):
     """Where a model comes from and how well it did."""
 
     data: Text
@@ -310,14 +94,14 @@ class TrainingRecord(_Record):
     """Measures on galaxies that were held back, by name."""
 
 
-class Member(_Record):
+class Member(Record):
     """Size and checksum of one member of a model package."""
 
     size: NonNegativeInt
     sha256: Sha256
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """Everything that has to be known about a model to use it.
 
     Notes

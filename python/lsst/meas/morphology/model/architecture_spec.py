@@ -1,0 +1,94 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Encoders, as a manifest describes them."""
+
+from __future__ import annotations
+
+__all__ = ("Architecture", "ConvNetArchitecture", "ResNetArchitecture", "TimmArchitecture")
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from .record import Record, Text
+
+
+class ConvNetArchitecture(Record):
+    """An encoder of this package's own, in plain torch."""
+
+    kind: Literal["convnext"] = "convnext"
+
+    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Number of blocks in each stage."""
+
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Number of channels in each stage."""
+
+    patch: PositiveInt = 4
+    """Side and stride of the first convolution (stamp pixels)."""
+
+    kernel: PositiveInt = 7
+    """Side of the depthwise convolutions; odd."""
+
+    expansion: PositiveInt = 4
+    """Channels inside a block over those between blocks."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
+        if self.kernel % 2 == 0:
+            raise ValueError(f"the kernel's side {self.kernel} is even")
+        return self
+
+
+class ResNetArchitecture(Record):
+    """A residual encoder of this package's own, in plain torch."""
+
+    kind: Literal["resnet"] = "resnet"
+
+    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Number of blocks in each stage."""
+
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Number of channels in each stage."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
+        return self
+
+
+class TimmArchitecture(Record):
+    """An encoder that the package timm builds by name, without weights."""
+
+    kind: Literal["timm"] = "timm"
+
+    name: Text
+    """The name given to ``timm.create_model``."""
+
+
+Architecture = Annotated[
+    ConvNetArchitecture | ResNetArchitecture | TimmArchitecture, Field(discriminator="kind")
+]
+"""Any encoder, discriminated by ``kind``."""

@@ -1,0 +1,73 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""What a network answers, as a manifest describes it."""
+
+from __future__ import annotations
+
+__all__ = ("EmbeddingHead", "VotesHead")
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
+
+from .record import Record
+
+
+class VotesHead(Record):
+    """The head that answers a decision tree with Dirichlet posteriors."""
+
+    kind: Literal["votes"] = "votes"
+
+    tree: dict[str, JsonValue]
+    """The question tree, as `QuestionTree.to_dict` writes it."""
+
+    samples: PositiveInt
+    """Number of dropout masks, and so of posterior samples."""
+
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
+    """Share of the features that a mask sets to zero."""
+
+    activation: Literal["softplus", "sigmoid"] = "softplus"
+    """Last function: ``0.1 + softplus(x)``, without an upper bound, or
+    ``1 + 100 sigmoid(x)``, as Zoobot's heads have it."""
+
+
+class EmbeddingHead(Record):
+    """The head that returns the encoder's features."""
+
+    kind: Literal["embedding"] = "embedding"
+
+    features: PositiveInt
+    """Length of the vector."""
+
+    centre: tuple[float, ...] | None = None
+    """What is subtracted from each feature."""
+
+    scale: tuple[PositiveFloat, ...] | None = None
+    """What each centred feature is divided by."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, values in (("centre", self.centre), ("scale", self.scale)):
+            if values is not None and len(values) != self.features:
+                raise ValueError(f"{len(values)} values of {name} for {self.features} features")
+        return self
