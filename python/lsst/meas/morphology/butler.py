@@ -46,6 +46,8 @@ from lsst.daf.butler import (
     DatasetType,
     FileDataset,
     FormatterV2,
+    MissingCollectionError,
+    MissingDatasetTypeError,
     StorageClass,
     StorageClassFactory,
 )
@@ -71,6 +73,7 @@ EXTENSION = ".morph"
 """File name extension of model packages."""
 
 _DELEGATE = "lsst.daf.butler.StorageClassDelegate"
+"""What a definition read from a configuration has by default."""
 
 
 class ModelPackageFormatter(FormatterV2):  # type: ignore[misc]
@@ -97,7 +100,7 @@ def register_storage_classes() -> None:
     same ones may be read from there before or after.
     """
     factory = StorageClassFactory()
-    manifest = StorageClass(MANIFEST_STORAGE_CLASS, pytype=Manifest)
+    manifest = StorageClass(MANIFEST_STORAGE_CLASS, pytype=Manifest, delegate=_DELEGATE)
     package = StorageClass(
         PACKAGE_STORAGE_CLASS,
         pytype=ModelPackage,
@@ -168,11 +171,11 @@ def ingest(butler: Butler, path: ResourcePathExpression, *, transfer: str = "cop
 
 def _refuse_second(butler: Butler, dataset_type: DatasetType, run: str, package: ModelPackage) -> None:
     """Refuse a version of a model that the repository has."""
-    if not butler.collections.query(run):
+    try:
+        refs = butler.query_datasets(dataset_type.name, collections=run, explain=False)
+    except (MissingCollectionError, MissingDatasetTypeError):
         return
-    if butler.registry.queryDatasetTypes(dataset_type.name) and butler.find_dataset(
-        dataset_type, collections=run
-    ):
+    if refs:
         raise ModelPackageError(_second(run, package))
 
 
