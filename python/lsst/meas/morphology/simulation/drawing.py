@@ -62,7 +62,8 @@ SATURATION = 20000.0
 PAINTED = 21.3
 """Magnitude in i down to which galaxies are painted with all details."""
 
-_OVERSAMPLE = 2
+_OVERSAMPLED = 121
+"""Side, in pixels, up to which objects are painted at half a pixel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +219,12 @@ def draw_object(
         size = 2 * int(np.clip((5.0 * half_light + 3.0) / NATIVE_SCALE, 20, 100)) + 1
     else:
         size = _painted_size(p)
-        fine = paint(p, bands, size=size * _OVERSAMPLE, pixel_scale=NATIVE_SCALE / _OVERSAMPLE)[0]
+        finer = 2 if size <= _OVERSAMPLED else 1
+        scale = NATIVE_SCALE / finer
+        fine = paint(p, bands, size=size * finer, pixel_scale=scale)[0]
         profiles = [
             galsim.InterpolatedImage(
-                galsim.Image(np.ascontiguousarray(plane), scale=NATIVE_SCALE / _OVERSAMPLE),
+                galsim.Image(np.ascontiguousarray(plane), scale=scale),
                 calculate_stepk=False,
                 calculate_maxk=False,
             )
@@ -235,7 +238,7 @@ def draw_object(
 def _painted_size(p: GalaxyParameters) -> int:
     """Return a side that holds a bright object, in native pixels."""
     if int(p.kind[0]) >= Kind.STAR:
-        return 321
+        return 161 if float(p.magnitude[0]) > 15.5 and int(p.kind[0]) == Kind.STAR else 321
     reach = float(p.half_light[0]) * (
         6.0 + 1.5 * float(p.disturbance[0] > 0.0) + 2.0 * float(p.companion_ratio[0] > 0)
     )

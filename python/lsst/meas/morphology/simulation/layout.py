@@ -263,5 +263,5 @@ def make_layout(
     _, _, width, height = first.bounds
     side = inner_cells * cell_size
     shift = columns * side - 0.5 * side
-    other = first.pixel_to_sky((width - 1) / 2.0 - shift + 0.37, (height - 1) / 2.0 + 0.1 * side + 0.21)
+    other = first.pixel_to_sky((width - 1) / 2.0 + shift + 0.37, (height - 1) / 2.0 + 0.1 * side + 0.21)
     return SkyLayout((first, TractLayout(2, float(other[0]), float(other[1]), 7.0, *shape)))

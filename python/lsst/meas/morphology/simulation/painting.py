@@ -439,6 +439,7 @@ def _paint_problems(p: GalaxyParameters, bands: tuple[str, ...], grid: _Grid) ->
     ghost = _fall(radius - ring_radius)
     ghost *= 1.0 - 0.8 * _fall(radius - 0.35 * ring_radius)
     glow = np.exp(-np.sqrt((u + 4.0) ** 2 + 0.15 * v * v + 1.0) / 5.0)
+    glow = glow * _fall((radius - 22.0) / 4.0)
     # Surface brightness in nJy per square arcsec of the extended kinds.
     bright = _wide(10.0 ** (2.4 + 1.2 * details[:, 4])) * pixel
     for b, band in enumerate(bands):
@@ -457,6 +458,6 @@ def _paint_problems(p: GalaxyParameters, bands: tuple[str, ...], grid: _Grid) ->
     return out
 
 
-def _fall(x: Image) -> Image:
+def _fall(x: npt.NDArray[np.floating]) -> Image:
     """Return one inside and zero outside, with a soft edge at zero."""
     return np.asarray(0.5 - 0.5 * np.tanh(1.5 * x), dtype=np.float32)

@@ -257,8 +257,8 @@ def _valid(
     n, _, size, _ = image.shape
     valid = np.ones(image.shape, dtype=np.bool_)
     fate = rng.random(n)
-    edge = rng.integers(1, size // 2 - 4, n)
-    side = rng.integers(0, 4, n)
+    edge = rng.integers(1, size // 2 - 4, (n,)).tolist()
+    side = rng.integers(0, 4, (n,)).tolist()
     corner = rng.integers(0, size, (n, 2))
     extent = rng.integers(2, size // 6, (n, 2))
     for k in np.flatnonzero(fate < 0.06).tolist():
