@@ -28,6 +28,7 @@ __all__ = ("EngineConfig", "PixelsConfig", "SelectionConfig")
 from lsst.pex.config import ChoiceField, Config, Field, ListField, RangeField
 
 from ..inference.engine import EngineOptions
+from ..pixels.reasons import BAD_MASK_PLANES
 from ..pixels.targets import TargetSelection
 
 
@@ -81,7 +82,7 @@ class PixelsConfig(Config):
     )
     badMaskPlanes = ListField[str](
         doc="Mask planes whose pixels are invalid, where a coadd has them.",
-        default=["NO_DATA", "SATURATED", "SAT", "BAD", "UNMASKED_NAN", "SENSOR_EDGE"],
+        default=list(BAD_MASK_PLANES),
     )
     checkVariance = Field[bool](
         doc="Read the variance too, and take pixels whose variance is not finite as invalid.",
