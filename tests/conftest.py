@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lsst.daf.butler import Butler
+
 # One thread each: tests run side by side on few cores.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
@@ -105,3 +107,40 @@ def _write(folder: Path, seed: int, changes: dict[str, Any]) -> Path:
     path = folder / f"{manifest.name}-{manifest.version}.morph"
     export_package(path, manifest, network, flux, valid, f"# {manifest.title}\n")
     return path
+
+
+SKYMAP = "morph_sim"
+
+
+@pytest.fixture(scope="session")
+def model_file() -> Path:
+    """Return the default model."""
+    from lsst.meas.morphology.model.shipped import find_model
+
+    return find_model("rubin")
+
+
+@pytest.fixture(scope="session")
+def model_run(model_file: Path) -> str:
+    """Return the collection that the default model is ingested into."""
+    from lsst.meas.morphology.model.package import ModelPackage
+
+    manifest = ModelPackage.open(model_file).manifest
+    return f"models/morphology/{manifest.name}/{manifest.version}"
+
+
+@pytest.fixture(scope="session")
+def simulated_repo(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
+    """Make a small repository with the default model; not to be written to.
+
+    Its tracts overlap, its last patch has no i band, and some of its
+    objects are hard to measure.
+    """
+    from lsst.meas.morphology.butler import ingest
+    from lsst.meas.morphology.simulation.repo import simulate_repository
+
+    root = tmp_path_factory.mktemp("simulated") / "repo"
+    simulate_repository(root, patch_cells=4, n_galaxies=8, n_neighbours=6, n_stars=2, skymap=SKYMAP)
+    with Butler.from_config(str(root), writeable=True) as butler:
+        ingest(butler, model_file)
+    return root
