@@ -40,6 +40,8 @@ from ..model.package import ModelPackage
 from ..model.shipped import find_model
 
 PIPELINE = "resource://lsst.meas.morphology/pipelines/Morphology.yaml"
+# A corner of HEALPix pixels of order 5: the small sky lies in four of them.
+CENTRE = ("--ra", "150.46875", "--dec", "1.19375")
 TABLE = "object_morphology_hpx5"
 MEASURED = "demo/morphology"
 PARTITIONED = "demo/morphology_hpx"
@@ -90,7 +92,7 @@ def steps(repo: str, dest: str) -> list[tuple[str, list[str]]]:
     model_run = f"models/morphology/{manifest.name}/{manifest.version}"
     pipetask = ["pipetask", "run", "-b", repo, "--register-dataset-types"]
     return [
-        ("Simulate coadds and object tables of a small sky", ["morphology", "simulate-repo", repo]),
+        ("Simulate coadds and object tables of a small sky", ["morphology", "simulate-repo", *CENTRE, repo]),
         ("Ingest the model that ships with the code", ["butler", "ingest-morphology-model", repo, "rubin"]),
         (
             "Step 1: measure the objects, patch by patch",
@@ -132,7 +134,8 @@ def query(repo: str) -> None:
         for row in np.argsort(-spiral)[:3]:
             values = table.slice(row, 1).to_pylist()[0]
             click.echo(
-                f"  {values['objectId']}  RA {values['coord_ra']:9.5f}  Dec {values['coord_dec']:+9.5f}  spiral arms "
+                f"  {values['objectId']}  RA {values['coord_ra']:9.5f}  Dec {values['coord_dec']:+9.5f}  "
+                f"spiral arms "
                 f"{values['hasSpiralArms_yes_fraction']:.2f} [{values['hasSpiralArms_yes_fractionLow']:.2f}, "
                 f"{values['hasSpiralArms_yes_fractionHigh']:.2f}] of the votes"
             )

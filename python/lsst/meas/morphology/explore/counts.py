@@ -36,7 +36,10 @@ from ..errors import MissingExtraError, MorphologyError
 from ..sky import healpix_pixel
 
 _CELLS_ACROSS = 24
-"""Aimed number of map pixels across the field."""
+"""Largest number of map pixels across the field that is aimed at."""
+
+_OBJECTS_PER_CELL = 4
+"""Mean number of objects in a map pixel that is aimed at."""
 
 
 def draw_counts(
@@ -74,7 +77,8 @@ def draw_counts(
     centre = vectors.mean(axis=0)
     centre /= np.linalg.norm(centre)
     extent = float(np.degrees(np.arccos(np.clip((vectors @ centre).min(), -1.0, 1.0))))
-    order = int(np.clip(np.round(np.log2(_CELLS_ACROSS * 58.6 / max(2.0 * extent, 0.05))), 0, 20))
+    across = min(_CELLS_ACROSS, np.sqrt(good.sum() / _OBJECTS_PER_CELL))
+    order = int(np.clip(np.round(np.log2(across * 58.6 / max(2.0 * extent, 1e-3))), 0, 20))
     pixels, counts = np.unique(healpix_pixel(order, ra[good], dec[good]), return_counts=True)
 
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")

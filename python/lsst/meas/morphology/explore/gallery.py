@@ -133,7 +133,7 @@ def draw_gallery(path: str | Path, portraits: Sequence[Portrait], *, title: str,
         raise MissingExtraError("matplotlib", "explore", "draw pictures") from error
 
     rows = max(1, -(-len(portraits) // columns))
-    figure = Figure(figsize=(3.4 * columns, 4.7 * rows), layout="constrained")
+    figure = Figure(figsize=(3.4 * columns, 4.6 * rows), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:

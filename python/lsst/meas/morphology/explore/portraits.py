@@ -147,7 +147,7 @@ def _one_target(columns: Mapping[str, npt.NDArray[Any]], row: int) -> Targets:
 def _picture(
     butler: Butler, target: Targets, skymap: str, coadd_name: str, bands: tuple[str, str, str]
 ) -> npt.NDArray[np.float32]:
-    """Cut a colour picture; a missing band is black."""
+    """Cut a colour picture; what one band lacks is as in the others."""
     sources = []
     for band in bands:
         data_id = {
@@ -176,4 +176,6 @@ def _picture(
             optional_bands=bands,
         )
     )
-    return lupton_rgb(stamps.flux[0] * np.float32(_NATIVE_AREA / float(stamps.arcsec_per_px[0]) ** 2))
+    brightness = stamps.flux[0] * np.float32(_NATIVE_AREA / float(stamps.arcsec_per_px[0]) ** 2)
+    grey = brightness.sum(axis=0) / np.maximum(stamps.valid[0].sum(axis=0), 1)
+    return lupton_rgb(np.where(stamps.valid[0], brightness, grey))
