@@ -27,7 +27,7 @@ import numpy as np
 import pytest
 import torch
 
-from lsst.meas.morphology.errors import MissingExtraError, ModelPackageError
+from lsst.meas.morphology.errors import MissingExtraError
 from lsst.meas.morphology.model.manifest import (
     AsinhRendering,
     ConvNetArchitecture,
@@ -216,9 +216,9 @@ def test_the_weights_hold_nothing_that_the_manifest_holds():
     assert not {name for name in names if name.startswith(("rendering", "centre", "spread"))}
 
 
-def test_rgb_pixels_are_refused():
-    with pytest.raises(ModelPackageError, match="rgb8"):
-        build_network(make_manifest(pixels="rgb8"))
+def test_a_stretch_of_fluxes_refuses_images():
+    with pytest.raises(ValueError, match="rgb8"):
+        make_manifest(pixels="rgb8")
 
 
 def test_a_timm_encoder_without_timm_names_the_extra(monkeypatch):

@@ -28,13 +28,16 @@ __all__ = (
     "Architecture",
     "AsinhRendering",
     "Calibration",
+    "ClassesHead",
     "ConvNetArchitecture",
     "EmbeddingHead",
     "FieldOfView",
     "Manifest",
     "Member",
+    "Origin",
     "Rendering",
     "ResNetArchitecture",
+    "ScalarHead",
     "TimmArchitecture",
     "TrainingRecord",
     "VotesHead",
@@ -42,7 +45,7 @@ __all__ = (
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
@@ -51,9 +54,9 @@ from ..errors import ModelPackageError
 from ..questions.tree import QuestionTree
 from .architecture_spec import Architecture, ConvNetArchitecture, ResNetArchitecture, TimmArchitecture
 from .field_of_view import FieldOfView
-from .heads import EmbeddingHead, VotesHead
+from .heads import ClassesHead, EmbeddingHead, ScalarHead, VotesHead
 from .record import Name, Record, Sha256, Text, Version
-from .rendering_spec import AsinhRendering, Rendering
+from .rendering_spec import AsinhRendering, Pixels, Rendering
 
 SCHEMA_VERSION = 1
 """Version of the manifest that this code writes and the newest it reads."""
@@ -92,6 +95,22 @@ class TrainingRecord(Record):
 
     figures: dict[str, float] = {}
     """Measures on galaxies that were held back, by name."""
+
+
+class Origin(Record):
+    """The file that a model was converted from."""
+
+    software: Text
+    """What made it, with its version where the file tells."""
+
+    kind: Text
+    """Name of its class, in that software."""
+
+    file: Text
+    """Name of the file."""
+
+    sha256: Sha256 | None = None
+    """Checksum of the file, where it is a single one."""
 
 
 class Member(Record):
@@ -138,8 +157,9 @@ class Manifest(Record):
     optional_bands: tuple[Name, ...] = ()
     """Bands that may be missing: zeros, all invalid."""
 
-    pixels: Literal["nJy", "rgb8"] = "nJy"
-    """Unit of the program's pixels, per stamp pixel."""
+    pixels: Pixels = "nJy"
+    """What the program's pixels are: flux (nJy per stamp pixel), surface
+    brightness (nJy per arcsec2), or 8-bit images (0 to 255)."""
 
     stamp_size: Annotated[int, Field(ge=8, le=1024)]
     """Side of the stamps in their own pixels."""
@@ -149,8 +169,11 @@ class Manifest(Record):
     architecture: Architecture
     votes: VotesHead | None = None
     embedding: EmbeddingHead | None = None
+    classes: ClassesHead | None = None
+    scalar: ScalarHead | None = None
     calibration: Calibration | None = None
     training: TrainingRecord
+    origin: Origin | None = None
 
     members: dict[str, Member] = {}
     """Size and checksum of the package's other members, by name."""
@@ -163,13 +186,8 @@ class Manifest(Record):
             raise ValueError(
                 f"optional_bands {self.optional_bands} must be some, and not all, of bands {self.bands}"
             )
-        for name in ("softening", "scale"):
-            values: Sequence[float] = getattr(self.rendering, name)
-            if len(values) == 0 or len(values) % len(self.bands):
-                raise ValueError(f"{len(values)} values of rendering.{name} for {len(self.bands)} bands")
-        if len(self.rendering.softening) != len(self.rendering.scale):
-            raise ValueError("rendering.softening and rendering.scale have different lengths")
-        if self.votes is None and self.embedding is None:
+        self.rendering.check(self.bands, self.pixels)
+        if not (self.votes or self.embedding or self.classes or self.scalar):
             raise ValueError("the model has no head")
         if self.votes is not None:
             names = {question.name for question in self.tree.questions}
@@ -191,6 +209,22 @@ class Manifest(Record):
                 f"Model {self.name} {self.version} answers no questions: it has no votes."
             )
         return QuestionTree.from_dict(self.votes.tree, source=f"manifest of {self.name} {self.version}")
+
+    @property
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Names of the program's outputs, in their order, each with its
+        shape for one stamp.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.votes is not None:
+            shapes["alpha"] = (self.votes.samples, self.tree.n_answers)
+        if self.embedding is not None:
+            shapes["embedding"] = (self.embedding.features,)
+        if self.classes is not None:
+            shapes["classes"] = (len(self.classes.names),)
+        if self.scalar is not None:
+            shapes["scalar"] = (1,)
+        return shapes
 
     @property
     def model_id(self) -> str:

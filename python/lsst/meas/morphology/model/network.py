@@ -29,7 +29,7 @@ __all__ = ("CONCENTRATION_FLOOR", "MorphologyNetwork", "build_network")
 import torch
 from torch import nn
 
-from lsst.meas.morphology.errors import MissingExtraError, ModelPackageError
+from lsst.meas.morphology.errors import MissingExtraError
 from lsst.meas.morphology.model.manifest import (
     ConvNetArchitecture,
     Manifest,
@@ -37,7 +37,7 @@ from lsst.meas.morphology.model.manifest import (
     TimmArchitecture,
     VotesHead,
 )
-from lsst.meas.morphology.model.rendering import AsinhRenderer
+from lsst.meas.morphology.model.rendering import build_renderer
 
 CONCENTRATION_FLOOR = 0.1
 """Smallest concentration under the activation ``softplus``."""
@@ -62,16 +62,9 @@ def build_network(manifest: Manifest) -> MorphologyNetwork:
 
     Raises
     ------
-    ModelPackageError
-        Raised if the pixels are of a kind that can't be rendered.
     MissingExtraError
         Raised if the encoder is timm's and timm is missing.
     """
-    if manifest.pixels != "nJy":
-        raise ModelPackageError(
-            f"Model {manifest.name} {manifest.version} takes pixels of the kind {manifest.pixels!r};"
-            " this version can only render 'nJy'."
-        )
     return MorphologyNetwork(manifest)
 
 
@@ -89,7 +82,7 @@ class MorphologyNetwork(nn.Module):
 
     def __init__(self, manifest: Manifest) -> None:
         super().__init__()
-        self.rendering = AsinhRenderer(manifest.rendering, len(manifest.bands))
+        self.rendering = build_renderer(manifest)
         self.encoder, width = _build_encoder(manifest.architecture, self.rendering.channels)
         self.projection: nn.Module = nn.Identity()
         features = width
@@ -112,7 +105,7 @@ class MorphologyNetwork(nn.Module):
         Parameters
         ----------
         flux
-            Pixels (nJy per stamp pixel), of shape ``[n, b, s, s]``.
+            Pixels in the model's unit, of shape ``[n, b, s, s]``.
         valid
             Which pixels were measured, of the same shape.
 
@@ -132,7 +125,7 @@ class MorphologyNetwork(nn.Module):
         Parameters
         ----------
         flux
-            Pixels (nJy per stamp pixel), of shape ``[n, b, s, s]``.
+            Pixels in the model's unit, of shape ``[n, b, s, s]``.
         valid
             Which pixels were measured, of the same shape.
         dropout

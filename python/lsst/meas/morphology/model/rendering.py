@@ -23,15 +23,46 @@
 
 from __future__ import annotations
 
-__all__ = ("AsinhRenderer",)
+__all__ = ("AsinhRenderer", "Rgb8Renderer", "build_renderer")
 
 import torch
 from torch import nn
 
-from lsst.meas.morphology.model.manifest import AsinhRendering
+from .colour_rendering import EuclidRenderer, GreyscaleRenderer, HscRenderer, LegacySurveyRenderer
+from .manifest import AsinhRendering, Manifest
+from .rendering_spec import EuclidRendering, HscRendering, LegacySurveyRendering, Rgb8Rendering
 
 _LARGEST = 1e30
 """Flux (nJy per pixel) from which a pixel counts as infinite."""
+
+
+def build_renderer(
+    manifest: Manifest,
+) -> AsinhRenderer | Rgb8Renderer | LegacySurveyRenderer | HscRenderer | EuclidRenderer:
+    """Return the rendering of a model as a torch module.
+
+    Parameters
+    ----------
+    manifest
+        The model's description.
+
+    Returns
+    -------
+    renderer
+        The module; its attribute ``channels`` is the number of channels
+        that it gives the encoder.
+    """
+    match manifest.rendering:
+        case AsinhRendering() as rendering:
+            return AsinhRenderer(rendering, len(manifest.bands))
+        case Rgb8Rendering() as rendering:
+            return Rgb8Renderer(rendering)
+        case LegacySurveyRendering() as rendering:
+            return LegacySurveyRenderer(rendering, manifest.bands)
+        case HscRendering() as rendering:
+            return HscRenderer(rendering, manifest.bands)
+        case EuclidRendering() as rendering:
+            return EuclidRenderer(rendering, manifest.bands, manifest.stamp_size)
 
 
 class AsinhRenderer(nn.Module):
@@ -86,3 +117,36 @@ class AsinhRenderer(nn.Module):
         if not self.validity:
             return stretched
         return torch.cat([stretched, measured.to(stretched.dtype)], dim=1)
+
+
+class Rgb8Renderer(nn.Module):
+    """Images of 8 bits in 0 to 1, as `Rgb8Rendering` says.
+
+    Parameters
+    ----------
+    rendering
+        Whether the images are to be grey.
+    """
+
+    def __init__(self, rendering: Rgb8Rendering) -> None:
+        super().__init__()
+        self.grey = GreyscaleRenderer(rendering.greyscale)
+        self.channels = self.grey.channels
+
+    def forward(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Return the channels of a batch of images.
+
+        Parameters
+        ----------
+        flux
+            Images (0 to 255), red first, of shape ``[n, 3, s, s]``.
+        valid
+            Which pixels there are, of the same shape; the others are black.
+
+        Returns
+        -------
+        channels
+            Pictures in 0 to 1, of shape ``[n, channels, s, s]``.
+        """
+        channels: torch.Tensor = self.grey(torch.where(valid, flux, torch.zeros_like(flux)) / 255.0)
+        return channels

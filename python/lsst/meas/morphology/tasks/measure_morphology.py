@@ -293,7 +293,7 @@ class MeasureMorphologyTask(PipelineTask):
                 f"{list(self.config.bands)}: set the config field 'bands' to the model's, or choose another "
                 f"model by connections.modelName."
             )
-        if manifest.pixels != "nJy":
+        if manifest.pixels == "rgb8":
             raise InvalidQuantumError(
                 f"The {origin} takes pixels as {manifest.pixels}, not nJy: it can't see coadds."
             )

@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from ..flags import Flag
 from ..inference.engine import Engine
+from ..model.pixel_units import in_model_unit
 from ..pixels.stamps import Stamps
 from ..posteriors import Posteriors, summarize
 from .stopwatch import Stopwatch
@@ -97,7 +98,10 @@ class MeasurementCollector:
         embedding = np.full((n, self._features), np.nan, np.float32)
         if good.any():
             with self._stopwatch.stage("inference"):
-                predictions = self._engine.predict(stamps.flux[good], stamps.valid[good])
+                flux = in_model_unit(
+                    stamps.flux[good], stamps.arcsec_per_px[good], self._engine.manifest.pixels
+                )
+                predictions = self._engine.predict(flux, stamps.valid[good])
             alpha[good] = predictions.alpha
             if self._features:
                 embedding[good] = predictions.embedding
