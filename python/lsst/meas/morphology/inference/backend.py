@@ -66,8 +66,9 @@ class Backend(Protocol):
         Returns
         -------
         outputs
-            ``alpha`` of shape ``[n, sample, answer]`` and ``embedding`` of
-            shape ``[n, feature]``, whichever the model has.
+            What the manifest's ``outputs`` names: ``alpha`` of shape
+            ``[n, sample, answer]``, ``embedding`` of shape
+            ``[n, feature]``, ``classes`` and ``scalar``.
 
         Raises
         ------

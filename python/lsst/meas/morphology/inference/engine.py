@@ -58,6 +58,12 @@ class Predictions:
     embedding: npt.NDArray[np.float32] | None = None
     """Feature vectors, ``[n, feature]``, or `None` if the model has none."""
 
+    classes: npt.NDArray[np.float32] | None = None
+    """Probabilities of classes, ``[n, class]``, or `None`."""
+
+    scalar: npt.NDArray[np.float32] | None = None
+    """Estimates of a quantity, ``[n, 1]``, or `None`."""
+
     mask: npt.NDArray[np.float32] | None = None
     """Logits of mask planes, ``[n, plane, size, size]``, or `None`."""
 
@@ -206,12 +212,7 @@ class Engine:
             )
 
     def _allocate(self, count: int) -> dict[str, npt.NDArray[np.float32]]:
-        shapes: dict[str, tuple[int, ...]] = {}
-        if self.manifest.votes is not None:
-            shapes["alpha"] = (count, self.manifest.votes.samples, self.manifest.tree.n_answers)
-        if self.manifest.embedding is not None:
-            shapes["embedding"] = (count, self.manifest.embedding.features)
-        return {name: np.empty(shape, np.float32) for name, shape in shapes.items()}
+        return {name: np.empty((count, *shape), np.float32) for name, shape in self.manifest.outputs.items()}
 
 
 _engines: collections.OrderedDict[tuple[str, EngineOptions], Engine] = collections.OrderedDict()

@@ -26,6 +26,7 @@ from __future__ import annotations
 __all__ = ("TOLERANCES", "GoldenReport", "Tolerance", "check_golden")
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -71,11 +72,8 @@ class GoldenReport:
     count: int
     """Number of golden stamps."""
 
-    max_abs_alpha: float | None
-    """Largest difference in any concentration; `None` without votes."""
-
-    max_abs_embedding: float | None
-    """Largest difference in any feature; `None` without embedding."""
+    differences: Mapping[str, float]
+    """Largest difference in any value of each output."""
 
     tolerance: Tolerance
     """What was allowed."""
@@ -83,12 +81,18 @@ class GoldenReport:
     passed: bool
     """Whether every output was within the tolerance."""
 
+    @property
+    def max_abs_alpha(self) -> float | None:
+        """Largest difference in any concentration; `None` without votes."""
+        return self.differences.get("alpha")
+
+    @property
+    def max_abs_embedding(self) -> float | None:
+        """Largest difference in any feature; `None` without embedding."""
+        return self.differences.get("embedding")
+
     def __str__(self) -> str:
-        differences = [
-            f"{name} differs by at most {value:.2g}"
-            for name, value in (("alpha", self.max_abs_alpha), ("embedding", self.max_abs_embedding))
-            if value is not None
-        ]
+        differences = [f"{name} differs by at most {value:.2g}" for name, value in self.differences.items()]
         return (
             f"{'reproduced' if self.passed else 'NOT reproduced'} by {self.description}: for {self.count}"
             f" stamps {' and '.join(differences)} (tolerance {self.tolerance.absolute:g}, or"
@@ -118,12 +122,9 @@ def check_golden(package: ModelPackage, options: EngineOptions) -> GoldenReport:
     predictions = engine.predict(golden["flux"], golden["valid"])
     tolerance = TOLERANCES[options.precision]
     passed = True
-    largest: dict[str, float | None] = {"alpha": None, "embedding": None}
-    for name in largest:
+    differences: dict[str, float] = {}
+    for name in package.manifest.outputs:
         value = getattr(predictions, name)
-        if value is not None:
-            passed = passed and tolerance.allows(value, golden[name])
-            largest[name] = float(np.max(np.abs(value - golden[name])))
-    return GoldenReport(
-        engine.description, len(golden["flux"]), largest["alpha"], largest["embedding"], tolerance, passed
-    )
+        passed = passed and tolerance.allows(value, golden[name])
+        differences[name] = float(np.max(np.abs(value - golden[name])))
+    return GoldenReport(engine.description, len(golden["flux"]), differences, tolerance, passed)

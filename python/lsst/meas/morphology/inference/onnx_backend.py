@@ -73,7 +73,7 @@ class OnnxBackend:
         self.name = f"onnxruntime {onnxruntime.__version__} ({used})"
         self.device = options.device
         self._fixed: dict[str, npt.NDArray[Any]] = {}
-        self._outputs = [name for name in ("alpha", "embedding") if name in package.golden()]
+        self._outputs = [name for name in package.golden() if name not in ("flux", "valid")]
         if package.manifest.votes is not None:
             self._fixed["dropout"] = package.read_weights()[DROPOUT_MASKS]
         self._check_interface(package)

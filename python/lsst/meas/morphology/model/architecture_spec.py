@@ -25,11 +25,17 @@ from __future__ import annotations
 
 __all__ = ("Architecture", "ConvNetArchitecture", "ResNetArchitecture", "TimmArchitecture")
 
+import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
-from .record import Record, Text
+from .record import Name, Record
+
+_LOADERS = re.compile(
+    "pretrained|checkpoint|cache|path|dir|num_classes|in_chans|script|exportable|features_only"
+)
+"""What timm's arguments are called that read files, or that are ours."""
 
 
 class ConvNetArchitecture(Record):
@@ -84,8 +90,18 @@ class TimmArchitecture(Record):
 
     kind: Literal["timm"] = "timm"
 
-    name: Text
-    """The name given to ``timm.create_model``."""
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?$", max_length=128)]
+    """The name given to ``timm.create_model``; never one of a file or of a
+    repository, which would be read."""
+
+    options: dict[Name, bool | int | float | str] | None = None
+    """Further arguments, such as ``img_size``."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if refused := [name for name in self.options or () if _LOADERS.search(name)]:
+            raise ValueError(f"the option {refused[0]!r} is not allowed")
+        return self
 
 
 Architecture = Annotated[

@@ -23,13 +23,13 @@
 
 from __future__ import annotations
 
-__all__ = ("EmbeddingHead", "VotesHead")
+__all__ = ("ClassesHead", "EmbeddingHead", "ScalarHead", "VotesHead")
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
-from .record import Record
+from .record import Record, Text
 
 
 class VotesHead(Record):
@@ -50,6 +50,10 @@ class VotesHead(Record):
     """Last function: ``0.1 + softplus(x)``, without an upper bound, or
     ``1 + 100 sigmoid(x)``, as Zoobot's heads have it."""
 
+    hidden: Literal["gelu", "identity"] | None = None
+    """Function of the features before the masks: GELU, also if not given,
+    or none, as in Zoobot's heads."""
+
 
 class EmbeddingHead(Record):
     """The head that returns the encoder's features."""
@@ -58,6 +62,11 @@ class EmbeddingHead(Record):
 
     features: PositiveInt
     """Length of the vector."""
+
+    projection: Literal["linear", "identity"] | None = None
+    """How the encoder's vector becomes this one: by a linear layer, also if
+    not given, or not at all, which needs equal lengths. The other heads
+    work from the same vector."""
 
     centre: tuple[float, ...] | None = None
     """What is subtracted from each feature."""
@@ -71,3 +80,35 @@ class EmbeddingHead(Record):
             if values is not None and len(values) != self.features:
                 raise ValueError(f"{len(values)} values of {name} for {self.features} features")
         return self
+
+
+class ClassesHead(Record):
+    """The head that gives the probabilities of classes that exclude each
+    other.
+    """
+
+    kind: Literal["classes"] = "classes"
+
+    names: Annotated[tuple[Text, ...], Field(min_length=2)]
+    """Names of the classes, in the order of the output."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"a class is named twice in {self.names}")
+        return self
+
+
+class ScalarHead(Record):
+    """The head that estimates a quantity."""
+
+    kind: Literal["scalar"] = "scalar"
+
+    name: Text
+    """Name of the quantity."""
+
+    unit: str = ""
+    """Its unit, as astropy writes it; empty if it has none."""
+
+    activation: Literal["identity", "sigmoid"] = "identity"
+    """Last function: none, or a sigmoid for quantities in 0 to 1."""

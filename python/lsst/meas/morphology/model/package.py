@@ -260,10 +260,8 @@ def _check_golden(manifest: Manifest, golden: Mapping[str, npt.NDArray[Any]], pa
         "flux": ("float32", pixels),
         "valid": ("bool", pixels),
     }
-    if manifest.votes is not None:
-        expected["alpha"] = ("float32", (manifest.votes.samples, manifest.tree.n_answers))
-    if manifest.embedding is not None:
-        expected["embedding"] = ("float32", (manifest.embedding.features,))
+    for output, sizes in manifest.outputs.items():
+        expected[output] = ("float32", sizes)
     if set(golden) != set(expected):
         raise ModelPackageError(f"{path}: {GOLDEN} holds {sorted(golden)}, not {sorted(expected)}.")
     count = len(golden["flux"]) if golden["flux"].ndim else 0
