@@ -44,8 +44,10 @@ def command(repo: str, collection: str, table: str, order: int, label: str, obje
 
     The exit status is 0 where nothing is lost or twice, 1 otherwise.
     """
-    butler = Butler.from_config(repo, collections=collection)
-    with click.progressbar(length=1, label="Reading", show_pos=True) as bar:
+    with (
+        Butler.from_config(repo, collections=collection) as butler,
+        click.progressbar(length=1, label="Reading", show_pos=True) as bar,
+    ):
 
         def advance(done: int, total: int) -> None:
             bar.length = total

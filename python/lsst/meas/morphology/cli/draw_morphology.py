@@ -48,9 +48,9 @@ def command(
 
     The pictures galaxies.png and counts.png are put into DIRECTORY.
     """
-    butler = Butler.from_config(repo, collections=collection)
-    pictures = draw_repository(
-        butler, directory, tree=QuestionTree.load(tree), table_name=table, order=order, count=count
-    )
+    with Butler.from_config(repo, collections=collection) as butler:
+        pictures = draw_repository(
+            butler, directory, tree=QuestionTree.load(tree), table_name=table, order=order, count=count
+        )
     for picture in pictures:
         click.echo(picture)
