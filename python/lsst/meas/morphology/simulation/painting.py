@@ -269,7 +269,7 @@ def _paint_disks(p: GalaxyParameters, bands: tuple[str, ...], grid: _Grid) -> Im
     disk_share = own * (1.0 - p.bulge_fraction)
     one = np.ones(len(p))
     profile = np.exp(radius / _wide(-scale))
-    young = profile * _arm_pattern(p, u, v, radius, scale)
+    young = profile * _arm_pattern(p, u, v, radius, scale, grid.scale)
     young = _normalise(young, disk_share * arms, p.half_light, one, grid)
     hole = 1.0 - _wide(0.5 * p.bar_strength) * np.exp(
         radius2 / _wide(-2.0 * (0.6 * p.bar_length * scale) ** 2)
@@ -288,11 +288,14 @@ def _paint_disks(p: GalaxyParameters, bands: tuple[str, ...], grid: _Grid) -> Im
     return _combine(p, bands, old, young)
 
 
-def _arm_pattern(p: GalaxyParameters, u: Image, v: Image, radius: Image, scale: Floats) -> Image:
+def _arm_pattern(
+    p: GalaxyParameters, u: Image, v: Image, radius: Image, scale: Floats, pixel: Floats
+) -> Image:
     """Return the arms' brightness over the mean disk, at least zero.
 
     Logarithmic arms, ``m (azimuth - ln(radius) / tan(pitch)) = phase``, with
-    a sharp crest, broken up by a product of waves.
+    a sharp crest, broken up by a product of waves.  They end where a bar
+    begins, and where they lie too close for any grid.
     """
     details = uniform_details(p.seed, 4)
     azimuth = np.arctan2(v, u)
@@ -303,9 +306,9 @@ def _arm_pattern(p: GalaxyParameters, u: Image, v: Image, radius: Image, scale: 
     psi += 1.5 * floc * np.sin(3.0 * azimuth + 5.0 * turn + _wide(6.3 * details[:, 0]))
     crest = np.exp(_wide(2.0 + 2.0 * details[:, 1]) * (np.cos(psi) - 1.0))
     crest *= 1.0 + 0.8 * floc * np.sin(7.0 * azimuth - 9.0 * turn + _wide(6.3 * details[:, 2]))
-    radius2 = (radius / _wide(scale)) ** 2
-    inner = 0.3 + 0.7 * p.bar_strength * p.bar_length
-    return np.asarray(crest * (1.0 - np.exp(radius2 / _wide(-(inner**2)))), dtype=np.float32)
+    finest = np.maximum(0.4, 2.5 * pixel) * p.arm_count / (2.0 * np.pi * np.tan(p.pitch))
+    inner = np.maximum((0.45 + 0.6 * p.bar_strength * p.bar_length) * scale, finest)
+    return np.asarray(crest * (1.0 - np.exp(-((radius / _wide(inner)) ** 4))), dtype=np.float32)
 
 
 def _paint_bars(p: GalaxyParameters, u: Image, v: Image, scale: Floats) -> Image:
