@@ -270,7 +270,7 @@ def draw_parameters(
         bar_angle=rng.uniform(0.0, np.pi, n),
         arm_strength=np.where(disk, arm_strength, nothing),
         arm_count=arm_count,
-        pitch=np.radians(rng.uniform(7.0, 34.0, n)),
+        pitch=np.radians(rng.uniform(8.0, 34.0, n)),
         arm_phase=rng.uniform(0.0, 2.0 * np.pi, n),
         flocculence=rng.beta(1.0, 2.5, n),
         clumpiness=np.where(disk & (rng.random(n) < 0.25), rng.uniform(0.3, 1.0, n), nothing),
