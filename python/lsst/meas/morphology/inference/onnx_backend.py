@@ -136,6 +136,8 @@ def _session(
     # Threads that wait must not take cores from other processes.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     weights = package.weights_bytes()
+    if not hasattr(settings, "add_external_initializers_from_files_in_memory"):
+        raise DeviceError(f"onnxruntime {onnxruntime.__version__} is too old: 1.24 or newer is needed.")
     settings.add_external_initializers_from_files_in_memory([WEIGHTS], [weights], [len(weights)])
     try:
         return onnxruntime.InferenceSession(package.program(), settings, providers=providers)
