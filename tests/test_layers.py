@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ LAYERS = {
     "posteriors": 1,
     "pixels": 2,
     "inference": 2,
+    "images": 2,
     "masks": 2,
     "tables": 2,
     "butler": 3,
@@ -54,11 +56,12 @@ LAYERS = {
     "validation": 3,
     "discovery": 3,
     "explore": 3,
+    "zoobot": 4,
     "tasks": 4,
     "cli": 5,
     "__main__": 6,
 }
-STRANGERS = ({"pixels", "inference"}, {"pixels", "tables"}, {"inference", "tables"})
+STRANGERS = tuple({a, b} for a, b in itertools.combinations(("pixels", "images", "inference", "tables"), 2))
 HEAVY = ("torch", "onnxruntime", "onnx", "matplotlib", "timm", "galsim")
 
 

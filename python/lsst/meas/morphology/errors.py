@@ -24,8 +24,10 @@
 from __future__ import annotations
 
 __all__ = (
+    "CheckpointError",
     "CoaddReadError",
     "DeviceError",
+    "ImageReadError",
     "IncompleteInputError",
     "MissingColumnError",
     "MissingExtraError",
@@ -49,6 +51,10 @@ class ModelPackageError(MorphologyError, ValueError):
     """A model package is corrupt, unsafe or of an unknown version."""
 
 
+class CheckpointError(MorphologyError, ValueError):
+    """A checkpoint can't be imported as a model; the message says why."""
+
+
 class ModelMismatchError(MorphologyError, ValueError):
     """A model and the configuration or pixels given to it disagree."""
 
@@ -59,6 +65,10 @@ class MissingColumnError(MorphologyError, ValueError):
 
 class CoaddReadError(MorphologyError, OSError):
     """A coadd could not be read; the message names the dataset."""
+
+
+class ImageReadError(MorphologyError, OSError):
+    """An image file could not be read; the message names it."""
 
 
 class DeviceError(MorphologyError, RuntimeError):

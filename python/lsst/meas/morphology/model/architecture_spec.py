@@ -32,9 +32,7 @@ from pydantic import Field, PositiveInt, StringConstraints, model_validator
 
 from .record import Name, Record
 
-_LOADERS = re.compile(
-    "pretrained|checkpoint|cache|path|dir|num_classes|in_chans|script|exportable|features_only"
-)
+_LOADERS = re.compile("pretrained|checkpoint|cache|path|dir|num_classes|in_chans|script|export|features_only")
 """What timm's arguments are called that read files, or that are ours."""
 
 

@@ -25,19 +25,14 @@ from __future__ import annotations
 
 __all__ = ("CONCENTRATION_FLOOR", "MorphologyNetwork", "build_network")
 
-
 import torch
 from torch import nn
 
-from lsst.meas.morphology.errors import MissingExtraError
-from lsst.meas.morphology.model.manifest import (
-    ConvNetArchitecture,
-    Manifest,
-    ResNetArchitecture,
-    TimmArchitecture,
-    VotesHead,
-)
-from lsst.meas.morphology.model.rendering import build_renderer
+from ..errors import ModelPackageError
+from .encoders import build_encoder
+from .heads import ScalarHead, VotesHead
+from .manifest import Manifest
+from .rendering import build_renderer
 
 CONCENTRATION_FLOOR = 0.1
 """Smallest concentration under the activation ``softplus``."""
@@ -64,6 +59,8 @@ def build_network(manifest: Manifest) -> MorphologyNetwork:
     ------
     MissingExtraError
         Raised if the encoder is timm's and timm is missing.
+    ModelPackageError
+        Raised if the encoder can't be built, or doesn't fit the heads.
     """
     return MorphologyNetwork(manifest)
 
@@ -83,12 +80,18 @@ class MorphologyNetwork(nn.Module):
     def __init__(self, manifest: Manifest) -> None:
         super().__init__()
         self.rendering = build_renderer(manifest)
-        self.encoder, width = _build_encoder(manifest.architecture, self.rendering.channels)
+        self.encoder, width = build_encoder(manifest.architecture, self.rendering.channels)
         self.projection: nn.Module = nn.Identity()
         features = width
         if manifest.embedding is not None:
             features = manifest.embedding.features
-            self.projection = nn.Linear(width, features)
+            if manifest.embedding.projection != "identity":
+                self.projection = nn.Linear(width, features)
+            elif features != width:
+                raise ModelPackageError(
+                    f"Model {manifest.name} {manifest.version} states {features} features; its encoder gives"
+                    f" {width}."
+                )
             centre = torch.tensor(manifest.embedding.centre or [0.0] * features)
             spread = torch.tensor(manifest.embedding.scale or [1.0] * features)
             # As with the rendering, the manifest holds these numbers.
@@ -98,6 +101,9 @@ class MorphologyNetwork(nn.Module):
         self.head = (
             _VotesModule(manifest.votes, features, manifest.tree.n_answers) if manifest.votes else None
         )
+        self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
+        self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
+        self.outputs = tuple(manifest.outputs)
 
     def features(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Return what the heads work from.
@@ -136,8 +142,9 @@ class MorphologyNetwork(nn.Module):
         Returns
         -------
         outputs
-            ``alpha`` (Dirichlet concentrations, ``[n, t, a]``) and
-            ``embedding`` (``[n, f]``), whichever the model has.
+            ``alpha`` (Dirichlet concentrations, ``[n, t, a]``),
+            ``embedding`` (``[n, f]``), ``classes`` (probabilities,
+            ``[n, k]``) and ``scalar`` (``[n, 1]``), whichever the model has.
         """
         features = self.features(flux, valid)
         outputs = {}
@@ -145,6 +152,10 @@ class MorphologyNetwork(nn.Module):
             outputs["alpha"] = self.head(features, dropout)
         if self.embeds:
             outputs["embedding"] = (features - self.centre) / self.spread
+        if self.classes is not None:
+            outputs["classes"] = self.classes(features)
+        if self.scalar is not None:
+            outputs["scalar"] = self.scalar(features)
         return outputs
 
 
@@ -156,9 +167,14 @@ class _VotesModule(nn.Module):
     def __init__(self, head: VotesHead, features: int, answers: int) -> None:
         super().__init__()
         self.activation = head.activation
+        self.bends = head.hidden != "identity"
         self.dropout = head.dropout
         self.linear = nn.Linear(features, answers)
         self.register_buffer("dropout_masks", _balanced_masks(head.samples, features, head.dropout))
+
+    def hidden(self, features: torch.Tensor) -> torch.Tensor:
+        """Return what is masked, for features ``[..., f]``."""
+        return nn.functional.gelu(features) if self.bends else features
 
     def concentrations(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return the concentrations for masked features ``[..., f]``."""
@@ -168,8 +184,7 @@ class _VotesModule(nn.Module):
         return CONCENTRATION_FLOOR + nn.functional.softplus(logits)
 
     def forward(self, features: torch.Tensor, dropout: torch.Tensor) -> torch.Tensor:
-        hidden = nn.functional.gelu(features)
-        return self.concentrations(hidden.unsqueeze(1) * dropout.unsqueeze(0))
+        return self.concentrations(self.hidden(features).unsqueeze(1) * dropout.unsqueeze(0))
 
 
 def _balanced_masks(samples: int, features: int, dropout: float) -> torch.Tensor:
@@ -186,129 +201,25 @@ def _balanced_masks(samples: int, features: int, dropout: float) -> torch.Tensor
     return masks
 
 
-def _build_encoder(
-    architecture: ConvNetArchitecture | ResNetArchitecture | TimmArchitecture, channels: int
-) -> tuple[nn.Module, int]:
-    """Return an encoder from ``channels`` to a vector, and its length."""
-    match architecture:
-        case ConvNetArchitecture():
-            stages = _convnext_stages(architecture, channels)
-        case ResNetArchitecture():
-            stages = _resnet_stages(architecture, channels)
-        case TimmArchitecture():
-            return _timm_encoder(architecture, channels)
-    width = architecture.widths[-1]
-    return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(width)), width
+class _ClassesModule(nn.Module):
+    """Probabilities of classes, without dropout, from features."""
 
-
-def _timm_encoder(architecture: TimmArchitecture, channels: int) -> tuple[nn.Module, int]:
-    try:
-        import timm  # type: ignore[import-not-found]
-    except ImportError as error:
-        raise MissingExtraError("timm", "train", f"build the encoder {architecture.name}") from error
-    encoder = timm.create_model(architecture.name, pretrained=False, num_classes=0, in_chans=channels)
-    return encoder, int(encoder.num_features)
-
-
-def _convnext_stages(architecture: ConvNetArchitecture, channels: int) -> list[nn.Module]:
-    """Return stages in the manner of Liu et al. (2022, arXiv:2201.03545)."""
-    widths = architecture.widths
-    stages: list[nn.Module] = [
-        nn.Conv2d(channels, widths[0], architecture.patch, architecture.patch),
-        _ChannelNorm(widths[0]),
-    ]
-    for index, (depth, width) in enumerate(zip(architecture.depths, widths, strict=True)):
-        if index:
-            before = widths[index - 1]
-            stages += [_ChannelNorm(before), nn.Conv2d(before, width, 2, 2)]
-        stages += [_ConvNeXtBlock(width, architecture.kernel, architecture.expansion) for _ in range(depth)]
-    return stages
-
-
-class _ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of an image."""
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.linear = nn.Linear(features, classes)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        normed: torch.Tensor = self.norm(image.permute(0, 2, 3, 1))
-        return normed.permute(0, 3, 1, 2)
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(self.linear(features), dim=-1)
 
 
-class _ConvNeXtBlock(nn.Module):
-    """Depthwise convolution and a small perceptron, around a shortcut."""
+class _ScalarModule(nn.Module):
+    """A quantity, without dropout, from features."""
 
-    def __init__(self, width: int, kernel: int, expansion: int) -> None:
+    def __init__(self, head: ScalarHead, features: int) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=width),
-            _ChannelNorm(width),
-            nn.Conv2d(width, expansion * width, 1),
-            nn.GELU(),
-            nn.Conv2d(expansion * width, width, 1),
-        )
+        self.linear = nn.Linear(features, 1)
+        self.unit_interval = head.activation == "sigmoid"
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = image + self.residual(image)
-        return out
-
-
-def _resnet_stages(architecture: ResNetArchitecture, channels: int) -> list[nn.Module]:
-    """Return stages in the manner of He et al. (2015, arXiv:1512.03385)."""
-    before = architecture.widths[0]
-    stages: list[nn.Module] = [
-        nn.Conv2d(channels, before, 3, 2, 1, bias=False),
-        _BatchNorm(before),
-        nn.ReLU(),
-    ]
-    for index, (depth, width) in enumerate(zip(architecture.depths, architecture.widths, strict=True)):
-        for block in range(depth):
-            stages.append(_ResNetBlock(before, width, 2 if index and not block else 1))
-            before = width
-    return stages
-
-
-class _BatchNorm(nn.Module):
-    """Batch normalisation that keeps no count of batches as a weight.
-
-    In inference it is a fixed affine map, so that an object's result does
-    not depend on its batch.
-    """
-
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.register_buffer("running_mean", torch.zeros(width))
-        self.register_buffer("running_var", torch.ones(width))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return nn.functional.batch_norm(
-            image, self.running_mean, self.running_var, self.weight, self.bias, training=self.training
-        )
-
-
-class _ResNetBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
-
-    def __init__(self, before: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(before, width, 3, stride, 1, bias=False),
-            _BatchNorm(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            _BatchNorm(width),
-        )
-        shortcut: list[nn.Module] = [nn.AvgPool2d(stride)] if stride > 1 else []
-        if stride > 1 or before != width:
-            shortcut += [nn.Conv2d(before, width, 1, bias=False), _BatchNorm(width)]
-        self.shortcut = nn.Sequential(*shortcut)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.residual(image) + self.shortcut(image))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = self.linear(features)
+        return torch.sigmoid(value) if self.unit_interval else value

@@ -140,14 +140,13 @@ def export_program(
         except ImportError as error:
             raise MissingExtraError(module, "train", "write a model package") from error
     masks = _masks(network)
-    outputs = [name for name, there in (("alpha", network.head), ("embedding", network.embeds)) if there]
     stamps, samples = torch.export.Dim("n"), torch.export.Dim("t")
     with _quiet():
         exported = torch.onnx.export(
             network,
             (torch.from_numpy(flux), torch.from_numpy(valid), masks.repeat(2, 1)),
             input_names=["flux", "valid", "dropout"],
-            output_names=outputs,
+            output_names=list(network.outputs),
             dynamic_shapes=({0: stamps}, {0: stamps}, {0: samples} if network.head else None),
             opset_version=_OPSET,
             dynamo=True,

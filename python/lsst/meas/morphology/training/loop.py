@@ -192,7 +192,7 @@ class Trainer:
         head = self._network.head
         assert head is not None
         kept = torch.rand(features.shape, generator=generator) >= head.dropout
-        hidden = torch.nn.functional.gelu(features.float()) * (kept / (1.0 - head.dropout)).to(self._device)
+        hidden = head.hidden(features.float()) * (kept / (1.0 - head.dropout)).to(self._device)
         loss: torch.Tensor = self._loss(batch.votes, head.concentrations(hidden))
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
