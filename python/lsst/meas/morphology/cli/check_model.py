@@ -110,6 +110,12 @@ def _summary(manifest: Manifest) -> Iterator[tuple[str, str]]:
         )
     if manifest.embedding is not None:
         yield "embedding", f"{manifest.embedding.features} features"
+    if manifest.classes is not None:
+        yield "classes", ", ".join(manifest.classes.names)
+    if manifest.scalar is not None:
+        yield "quantity", f"{manifest.scalar.name} [{manifest.scalar.unit or 'no unit'}]"
+    if manifest.origin is not None:
+        yield "origin", f"{manifest.origin.file}: {manifest.origin.kind} of {manifest.origin.software}"
     yield "training", manifest.training.data
     if manifest.training.untaught:
         yield "not taught", ", ".join(manifest.training.untaught)
