@@ -175,6 +175,7 @@ class MeasureMorphologyTask(PipelineTask):
         self.check_model(model.get(component="manifest"), origin=f"model package {model.ref}")
         engine = get_engine(str(model.ref.id), model.get, self.config.engine.to_options())
         data_id = butlerQC.quantum.dataId
+        assert data_id is not None
         stopwatch = Stopwatch()
         with stopwatch.stage("objects"):
             objects = self._read_objects(butlerQC.get(inputRefs.object))

@@ -31,7 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, MissingDatasetTypeError, Registry
+from lsst.daf.butler import DataCoordinate, DatasetRef, DatasetType, MissingDatasetTypeError
+from lsst.daf.butler.registry import Registry
 
 from ..sky import healpix_pixel
 
@@ -68,6 +69,7 @@ def find_overlapping_objects(
     refs
         The object tables, ordered by tract.
     """
+    assert data_id.region is not None, "a quantum's data ID has its regions"
     circle = data_id.region.getBoundingCircle()
     circle = type(circle)(circle.getCenter(), circle.getOpeningAngle() * _DILATION)
     try:

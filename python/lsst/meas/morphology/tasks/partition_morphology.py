@@ -115,7 +115,7 @@ class PartitionMorphologyConnections(
     def __init__(self, *, config: PartitionMorphologyConfig) -> None:
         super().__init__(config=config)
         order = config.healpixOrder
-        self.dimensions = frozenset({"skymap", f"healpix{order}"})
+        self.dimensions = {"skymap", f"healpix{order}"}
         for name in ("table", "embedding_table"):
             connection = getattr(self, name)
             setattr(
@@ -189,6 +189,7 @@ class PartitionMorphologyTask(PipelineTask):
     ) -> None:
         # Docstring inherited.
         order = self.config.healpixOrder
+        assert butlerQC.quantum.dataId is not None
         pixel = int(butlerQC.quantum.dataId[f"healpix{order}"])
         stopwatch = Stopwatch()
         with stopwatch.stage("objects"):
