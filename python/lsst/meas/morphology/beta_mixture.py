@@ -36,23 +36,41 @@ from scipy import special
 
 type Floats = npt.NDArray[np.float64]
 
-_CELLS = 160
-_STEP = 0.5 * np.pi / _CELLS
-_THETA = _STEP * np.arange(_CELLS + 1)
-_INNER = _THETA[1:-1]
-_BASIS = np.stack([np.log(np.sin(_INNER)), np.log(np.cos(_INNER)), np.ones_like(_INNER)])
-
 _START = 3
 """Node below which, and above whose mirror, densities may be singular."""
 
-_MAX_CONCENTRATION = 1600.0
-"""Sum ``a + b`` beyond which a component is too narrow for the grid: its
-width in theta, 0.5 / sqrt(a + b), falls below 1.25 cells."""
+_BLOCK_VALUES = 250_000
+"""Values of the largest temporary array, which then stays in the cache."""
 
-_TOLERANCE = 4.0e-4
-"""Largest error in x of quantiles that are found by bracketing."""
+_TOLERANCE = 1.2e-3
+"""Width in x of a bracket whose middle is returned."""
 
 _MAX_ITERATIONS = 80
+
+
+class _Grid:
+    """A uniform grid in theta from 0 to pi / 2.
+
+    Parameters
+    ----------
+    cells
+        Number of cells; there is one node more.
+    """
+
+    def __init__(self, cells: int) -> None:
+        self.cells = cells
+        self.step = 0.5 * np.pi / cells
+        self.theta = self.step * np.arange(cells + 1)
+        inner = self.theta[1:-1]
+        self.basis = np.stack([np.log(np.sin(inner)), np.log(np.cos(inner)), np.ones_like(inner)])
+        # A component's width in theta is 0.5 / sqrt(a + b): at least 1.25
+        # cells for these.
+        self.max_concentration = (0.5 / (1.25 * self.step)) ** 2
+
+
+_GRIDS = (_Grid(160), _Grid(320))
+"""Grids for wide and narrow mixtures; the last serves those narrower still as
+a first guess."""
 
 
 def mixture_interval(a: Floats, b: Floats, level: float) -> tuple[Floats, Floats]:
@@ -79,18 +97,24 @@ def mixture_interval(a: Floats, b: Floats, level: float) -> tuple[Floats, Floats
     density over the grid, corrected to fourth order at its ends
     (Euler-Maclaurin). Where a density diverges (a component with ``a < 1``)
     the sum starts at the exact value of a node close to 0. Mixtures with a
-    component too narrow for the grid are solved by bracketing the exact
-    distribution function, starting from the grid's value.
+    component too narrow for the finest grid are solved by bracketing the
+    exact distribution function, starting from the grid's value.
     """
     probabilities = (0.5 * (1.0 - level), 0.5 * (1.0 + level))
-    density, cumulative = _on_grid(a, b)
-    narrow = np.flatnonzero(np.max(a + b, axis=-1) > _MAX_CONCENTRATION)
-    edges = []
-    for probability in probabilities:
-        theta = _invert(density, cumulative, probability)
-        if narrow.size:
-            theta[narrow] = _bracket(a[narrow], b[narrow], probability, theta[narrow])
-        edges.append(np.sin(theta) ** 2)
+    largest = np.max(a + b, axis=-1)
+    grid_numbers = np.searchsorted([grid.max_concentration for grid in _GRIDS], largest)
+    edges = np.empty((2, len(a)))
+    for number in np.unique(grid_numbers):
+        grid = _GRIDS[min(number, len(_GRIDS) - 1)]
+        numbered = np.flatnonzero(grid_numbers == number)
+        block = max(1, _BLOCK_VALUES // (a.shape[1] * grid.cells))
+        for rows in np.split(numbered, range(block, len(numbered), block)):
+            density, cumulative = _on_grid(a[rows], b[rows], grid)
+            for edge, probability in zip(edges, probabilities, strict=True):
+                theta = _invert(density, cumulative, probability, grid)
+                if number == len(_GRIDS):
+                    theta = _bracket(a[rows], b[rows], probability, theta)
+                edge[rows] = np.sin(theta) ** 2
     return edges[0], edges[1]
 
 
@@ -99,7 +123,7 @@ def _log_normalization(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.log(2.0) - special.betaln(a, b))
 
 
-def _on_grid(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+def _on_grid(a: Floats, b: Floats, grid: _Grid) -> tuple[Floats, Floats]:
     """Return each mixture's density in theta and its integral, at the nodes.
 
     Both are ``[mixture, node]``. At the outermost nodes the density is set
@@ -107,21 +131,21 @@ def _on_grid(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     mirror.
     """
     coefficients = np.stack([2.0 * a - 1.0, 2.0 * b - 1.0, _log_normalization(a, b)], axis=-1)
-    components = coefficients @ _BASIS
+    components = coefficients @ grid.basis
     np.exp(components, out=components)
-    density = np.zeros((len(a), _CELLS + 1))
+    density = np.zeros((len(a), grid.cells + 1))
     np.mean(components, axis=-2, out=density[:, 1:-1])
 
     slope = np.zeros_like(density)
-    slope[:, 1:-1] = (density[:, 2:] - density[:, :-2]) * (0.5 / _STEP)
-    slope[:, 0] = density[:, 1] / _STEP
+    slope[:, 1:-1] = (density[:, 2:] - density[:, :-2]) * (0.5 / grid.step)
+    slope[:, 0] = density[:, 1] / grid.step
     cumulative = np.zeros_like(density)
-    cumulative[:, 1:] = np.cumsum(density[:, 1:] + density[:, :-1], axis=-1) * (0.5 * _STEP)
-    cumulative -= (slope - slope[:, :1]) * (_STEP**2 / 12.0)
+    cumulative[:, 1:] = np.cumsum(density[:, 1:] + density[:, :-1], axis=-1) * (0.5 * grid.step)
+    cumulative -= (slope - slope[:, :1]) * (grid.step**2 / 12.0)
 
     singular = np.flatnonzero(np.min(a, axis=-1) < 1.0)
     if singular.size:
-        exact = np.mean(special.betainc(a[singular], b[singular], np.sin(_THETA[_START]) ** 2), axis=-1)
+        exact = np.mean(special.betainc(a[singular], b[singular], np.sin(grid.theta[_START]) ** 2), axis=-1)
         cumulative[singular] += (exact - cumulative[singular, _START])[:, np.newaxis]
         cumulative[singular, 1:_START] = exact[:, np.newaxis]
     cumulative[:, 0] = 0.0
@@ -129,14 +153,14 @@ def _on_grid(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return density, np.maximum.accumulate(np.clip(cumulative, 0.0, 1.0), axis=-1)
 
 
-def _invert(density: Floats, cumulative: Floats, probability: float) -> Floats:
+def _invert(density: Floats, cumulative: Floats, probability: float, grid: _Grid) -> Floats:
     """Return the quantile in theta of each mixture on the grid.
 
     Within a cell the density is taken as linear between its nodes, scaled
     to the cell's probability.
     """
     rows = np.arange(len(cumulative))
-    right = np.clip(np.sum(cumulative < probability, axis=-1), 1, _CELLS)
+    right = np.clip(np.sum(cumulative < probability, axis=-1), 1, grid.cells)
     left = right - 1
     inside = cumulative[rows, right] - cumulative[rows, left]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -146,7 +170,7 @@ def _invert(density: Floats, cumulative: Floats, probability: float) -> Floats:
         root = np.sqrt(np.maximum(first**2 + 2.0 * (last - first) * wanted, 0.0))
         part = 2.0 * wanted / (first + root)
     part = np.where(np.isfinite(part), part, 0.5)
-    return np.asarray(_STEP * (left + np.clip(part, 0.0, 1.0)))
+    return np.asarray(grid.step * (left + np.clip(part, 0.0, 1.0)))
 
 
 def _bracket(a: Floats, b: Floats, probability: float, theta: Floats) -> Floats:
@@ -156,7 +180,7 @@ def _bracket(a: Floats, b: Floats, probability: float, theta: Floats) -> Floats:
     bracket around it; wherever that fails, the bracket is halved.
     """
     factor = _log_normalization(a, b)
-    theta = np.clip(theta, _STEP, 0.5 * np.pi - _STEP)
+    theta = np.clip(theta, 1e-3, 0.5 * np.pi - 1e-3)
     low, high = np.zeros_like(theta), np.full_like(theta, 0.5 * np.pi)
     active = np.arange(len(theta))
     for iteration in range(_MAX_ITERATIONS):
