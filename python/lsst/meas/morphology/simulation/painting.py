@@ -306,7 +306,7 @@ def _arm_pattern(
     psi += 1.5 * floc * np.sin(3.0 * azimuth + 5.0 * turn + _wide(6.3 * details[:, 0]))
     crest = np.exp(_wide(2.0 + 2.0 * details[:, 1]) * (np.cos(psi) - 1.0))
     crest *= 1.0 + 0.8 * floc * np.sin(7.0 * azimuth - 9.0 * turn + _wide(6.3 * details[:, 2]))
-    finest = np.maximum(0.8, 5.0 * pixel) * p.arm_count / (2.0 * np.pi * np.tan(p.pitch))
+    finest = np.maximum(1.2, 3.0 * pixel) * p.arm_count / (2.0 * np.pi * np.tan(p.pitch))
     inner = np.maximum((0.45 + 0.6 * p.bar_strength * p.bar_length) * scale, finest)
     return np.asarray(crest * (1.0 - np.exp(-((radius / _wide(inner)) ** 4))), dtype=np.float32)
 
