@@ -355,3 +355,17 @@ def test_what_a_missing_model_looks_like(butler: Butler, repo: Path, tiny_packag
         pytest.raises(LookupError, match="morphology_model_tiny"),
     ):
         reader.get("morphology_model_tiny")
+
+
+def test_graph_building_without_a_model(simulated_repo: Path, tmp_path: Path) -> None:
+    """The documentation quotes this error and says what to do."""
+    from lsst.pipe.base import Pipeline
+    from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
+
+    repo = shutil.copytree(simulated_repo, tmp_path / "repo")
+    pipeline = Pipeline.from_uri("resource://lsst.meas.morphology/pipelines/Morphology.yaml#step1-measure")
+    with (
+        SimplePipelineExecutor.prep_butler(str(repo), inputs=["sim"], output="u/none") as butler,
+        pytest.raises(FileNotFoundError, match=r"measureMorphology\.model \(morphology_model_rubin\)"),
+    ):
+        SimplePipelineExecutor.from_pipeline(pipeline, butler=butler)
