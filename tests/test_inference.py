@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -217,6 +218,16 @@ def test_autocast_is_near(package: ModelPackage) -> None:
     assert report.passed
     assert report.max_abs_alpha is not None
     assert report.max_abs_alpha > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Guards may run slower")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_compiled_network(package: ModelPackage, stamps: Stamps) -> None:
+    options = cpu(backend="torch", compile=True, batch_size=8)
+    compiled = Engine.from_package(package, options).predict(*stamps).alpha
+    plain = Engine.from_package(package, cpu(backend="torch")).predict(*stamps).alpha
+    assert np.abs(compiled - plain).max() < ALPHA_TOLERANCE
 
 
 # Memory

@@ -76,7 +76,7 @@ _DELEGATE = "lsst.daf.butler.StorageClassDelegate"
 """What a definition read from a configuration has by default."""
 
 
-class ModelPackageFormatter(FormatterV2):  # type: ignore[misc]
+class ModelPackageFormatter(FormatterV2):
     """Reads and writes model packages; what is read has been verified."""
 
     can_read_from_local_file = True
