@@ -115,7 +115,7 @@ def test_fourier_path_agrees_with_galsim(fwhm: float) -> None:
         ours = 4.0 * shifted[:, ::2, ::2]
         peak = drawn.max(axis=(1, 2))[:, None, None]
         assert np.abs((ours - drawn) / peak).max() < 0.003
-        np.testing.assert_allclose(ours.sum(axis=(1, 2)), drawn.sum(axis=(1, 2)), rtol=0.01)
+        np.testing.assert_allclose(ours.sum(axis=(1, 2)), drawn.sum(axis=(1, 2)), rtol=0.02)
 
 
 @pytest.mark.parametrize(("scale", "tolerance"), [(0.2, 0.02), (0.33, 0.04), (0.55, 0.06)])

@@ -39,7 +39,7 @@ from lsst.daf.butler import Butler, CollectionType, DatasetType
 
 from ..errors import MissingExtraError
 from ..questions.tree import QuestionTree
-from .galaxies import Mix
+from .galaxies import Mix, colour_offset
 from .layout import SkyLayout, TractLayout, make_layout
 from .measuring import measure
 from .sky import SkyObjects, draw_sky
@@ -179,6 +179,8 @@ def simulate_repository(
         border_cells=border_cells,
         cell_size=cell_size,
     )
+    for band in bands:
+        colour_offset(band)
     survey = Survey(bands, fwhm, visits)
     objects = draw_sky(
         layout, seed, n_galaxies=n_galaxies, n_neighbours=n_neighbours, n_stars=n_stars, mix=mix, nasty=nasty
