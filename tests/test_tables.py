@@ -260,3 +260,21 @@ def test_butler_reads_units_and_counts(tmp_path: pathlib.Path) -> None:
         assert list(astropy["modelId"]) == [MODEL_ID] * 5
         part = butler.get("m", parameters={"columns": ["objectId", "merging_*"]})
         assert part.num_columns == 1 + 3 + 16
+
+
+def test_page_names_every_column() -> None:
+    page = pathlib.Path(__file__).parents[1] / "doc" / "lsst.meas.morphology" / "tables.rst"
+    text = page.read_text()
+    fixed = [
+        c.name for c in partition_columns(morphology_columns(TREE)) if c.name.split("_")[0] not in TREE.slices
+    ]
+    for name in fixed:
+        assert f"``{name}``" in text, name
+    for suffix in ("asked", "entropy", "mutualInfo"):
+        assert f"``<question>_{suffix}``" in text
+    for suffix in ("fraction", "fractionLow", "fractionHigh", "concentration"):
+        assert f"``..._{suffix}``" in text
+    for definition in FLAGS:
+        row = next(line for line in text.splitlines() if line.startswith(f"``{definition.column}``  "))
+        assert row.split("``")[2].strip()
+    assert f"{len(morphology_columns(TREE))} columns" in text
