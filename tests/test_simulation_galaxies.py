@@ -30,9 +30,10 @@ import pytest
 
 from lsst.meas.morphology.pixels.radius import guarded_radius
 from lsst.meas.morphology.simulation.galaxies import GalaxyParameters, Kind, draw_parameters
+from lsst.meas.morphology.simulation.grid import uniform_details
 from lsst.meas.morphology.simulation.measuring import measure
 from lsst.meas.morphology.simulation.observing import NATIVE_SCALE, convolve
-from lsst.meas.morphology.simulation.painting import band_flux, paint, uniform_details
+from lsst.meas.morphology.simulation.painting import band_flux, paint
 
 BANDS = ("g", "r", "i")
 

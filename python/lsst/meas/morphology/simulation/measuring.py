@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .galaxies import GalaxyParameters, Kind
+from .grid import uniform_details
 from .observing import NATIVE_SCALE
-from .painting import uniform_details
 
 type Floats = npt.NDArray[np.float64]
 

@@ -35,9 +35,10 @@ import numpy.typing as npt
 from ..questions.tree import QuestionTree
 from .drawing import SATURATION
 from .galaxies import Kind
+from .grid import uniform_details
 from .measuring import Measurement
 from .observing import NATIVE_SCALE, Conditions
-from .painting import band_flux, uniform_details
+from .painting import band_flux
 from .sky import Nasty, SkyObjects
 
 type Floats = npt.NDArray[np.float64]

@@ -31,9 +31,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..questions.tree import QuestionTree
+from .disks import ARM_SHARE
 from .galaxies import Artifact, GalaxyParameters, Kind
 from .observing import NATIVE_SCALE, Conditions
-from .painting import ARM_SHARE
 
 type Floats = npt.NDArray[np.float64]
 

@@ -1,0 +1,188 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Disks with arms, bars, bulges and clumps, face-on and edge-on."""
+
+from __future__ import annotations
+
+__all__ = (
+    "ARM_SHARE",
+    "CLUMP_SHARE",
+    "paint_disks",
+    "paint_edge_on_disks",
+)
+
+import numpy as np
+import numpy.typing as npt
+
+from .galaxies import GalaxyParameters
+from .grid import Grid, normalise, sersic, uniform_details, wide
+from .tides import add_merging, own_share
+
+type Image = npt.NDArray[np.float32]
+type Floats = npt.NDArray[np.float64]
+
+ARM_SHARE = 0.5
+"""Part of a disk's light in its arms at full strength."""
+
+
+BAR_SHARE = 0.32
+"""Part of a disk's old light in its bar at full strength."""
+
+
+CLUMP_SHARE = 0.25
+"""Part of a disk's light in its clumps at full strength."""
+
+
+def paint_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
+    """Paint disks that are not edge-on.
+
+    Parameters
+    ----------
+    p
+        The objects.
+    grid
+        Their grids.
+
+    Returns
+    -------
+    old, young
+        Parts of the total light in the i band, ``[n, size, size]``.
+    """
+    scale = p.half_light / 1.678
+    q = np.sqrt(p.axis_ratio**2 + p.thickness**2 * (1.0 - p.axis_ratio**2))
+    u, v = grid.rotated(p.angle)
+    v = v / wide(q)
+    radius2 = u * u + v * v
+    radius = np.sqrt(radius2 + wide((0.3 * grid.scale) ** 2))
+    own = own_share(p)
+    arms = ARM_SHARE * p.arm_strength
+    clumps = CLUMP_SHARE * p.clumpiness
+    bar = BAR_SHARE * p.bar_strength
+    disk_share = own * (1.0 - p.bulge_fraction)
+    one = np.ones(len(p))
+    profile = np.exp(radius / wide(-scale))
+    young = profile * _arm_pattern(p, u, v, radius, scale, grid.scale)
+    young = normalise(young, disk_share * arms, p.half_light, one, grid)
+    hole = 1.0 - wide(0.5 * p.bar_strength) * np.exp(radius2 / wide(-2.0 * (0.6 * p.bar_length * scale) ** 2))
+    old = normalise(profile * hole, disk_share * (1.0 - arms - clumps) * (1.0 - bar), p.half_light, one, grid)
+    barred = np.flatnonzero(bar > 0.0)
+    if len(barred):
+        old[barred] += _paint_bars(p[barred], u[barred], v[barred], scale[barred]) * wide(
+            (disk_share * (1.0 - arms - clumps) * bar)[barred]
+        )
+    _add_bulges(p, old, own, grid)
+    _add_clumps(p, young, disk_share * clumps, scale, q, grid)
+    add_merging(p, old, young, grid)
+    return old, young
+
+
+def _arm_pattern(
+    p: GalaxyParameters, u: Image, v: Image, radius: Image, scale: Floats, pixel: Floats
+) -> Image:
+    """Return the arms' brightness over the mean disk, at least zero.
+
+    Logarithmic arms, ``m (azimuth - ln(radius) / tan(pitch)) = phase``, with
+    a sharp crest, broken up by a product of waves.  They end where a bar
+    begins, and where they lie too close for any grid.
+    """
+    details = uniform_details(p.seed, 4)
+    azimuth = np.arctan2(v, u)
+    turn = np.log(radius / wide(scale))
+    m = wide(p.arm_count)
+    psi = m * (azimuth - turn * wide(1.0 / np.tan(p.pitch)) - wide(p.arm_phase))
+    floc = wide(p.flocculence)
+    psi += 1.5 * floc * np.sin(3.0 * azimuth + 5.0 * turn + wide(6.3 * details[:, 0]))
+    crest = np.exp(wide(2.0 + 2.0 * details[:, 1]) * (np.cos(psi) - 1.0))
+    crest *= 1.0 + 0.8 * floc * np.sin(7.0 * azimuth - 9.0 * turn + wide(6.3 * details[:, 2]))
+    finest = np.maximum(1.2, 3.0 * pixel) * p.arm_count / (2.0 * np.pi * np.tan(p.pitch))
+    inner = np.maximum((0.45 + 0.6 * p.bar_strength * p.bar_length) * scale, finest)
+    return np.asarray(crest * (1.0 - np.exp(-((radius / wide(inner)) ** 4))), dtype=np.float32)
+
+
+def _paint_bars(p: GalaxyParameters, u: Image, v: Image, scale: Floats) -> Image:
+    """Return bars of unit flux: flat along, steep at the end."""
+    c, s = wide(np.cos(p.bar_angle)), wide(np.sin(p.bar_angle))
+    length = wide(p.bar_length * scale)
+    along = ((c * u + s * v) / length) ** 2
+    across = ((c * v - s * u) / (length * wide(p.bar_axis_ratio))) ** 2
+    bar = np.exp(-1.2 * (along * along + across))
+    return np.asarray(bar / np.maximum(bar.sum(axis=(1, 2), keepdims=True), 1e-30), dtype=np.float32)
+
+
+def _add_bulges(p: GalaxyParameters, image: Image, own: Floats, grid: Grid) -> None:
+    which = np.flatnonzero(p.bulge_fraction > 0.0)
+    if len(which):
+        q = p[which]
+        part = grid.take(which)
+        u, v = part.rotated(q.angle)
+        bulge = sersic(u * u + (v / wide(q.bulge_axis_ratio)) ** 2, q.bulge_half_light, q.sersic, part)
+        image[which] += normalise(bulge, (own * p.bulge_fraction)[which], q.bulge_half_light, q.sersic, part)
+
+
+def _add_clumps(
+    p: GalaxyParameters, image: Image, share: Floats, scale: Floats, q: Floats, grid: Grid
+) -> None:
+    """Add star-forming knots: a dozen, on the disk."""
+    which = np.flatnonzero(share > 0.0)
+    if not len(which):
+        return
+    part = grid.take(which)
+    numbers = uniform_details(p.seed[which] + np.uint64(77), 36).reshape(len(which), 3, 12)
+    radius = scale[which, None] * (0.4 + 2.4 * numbers[:, 0])
+    azimuth = 2.0 * np.pi * numbers[:, 1]
+    u = radius * np.cos(azimuth)
+    v = radius * np.sin(azimuth) * q[which, None]
+    c, s = np.cos(p.angle[which, None]), np.sin(p.angle[which, None])
+    flux = 0.3 + numbers[:, 2] ** 2
+    flux *= share[which, None] / flux.sum(axis=1, keepdims=True)
+    image[which] += part.blobs(
+        c * u - s * v, s * u + c * v, np.broadcast_to(0.1 * scale[which, None], u.shape), flux
+    )
+
+
+def paint_edge_on_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
+    """Paint disks from the side; see `paint_disks`."""
+    scale = p.half_light / 1.678
+    u, v = grid.rotated(p.angle)
+    own = own_share(p)
+    height = scale * (p.thickness + 0.55 * p.axis_ratio)
+    vertical = np.maximum(np.abs(v) / wide(height), 1e-3)
+    along = np.abs(u) / wide(scale) + 1e-3
+    # R K_1(R): an exponential disk seen from the side, to 5 per cent.
+    disk = np.sqrt(1.0 + 1.5708 * along) * np.exp(-along) / np.cosh(np.minimum(vertical, 40.0)) ** 2
+    one = np.ones(len(p))
+    disk = normalise(disk, own * (1.0 - p.bulge_fraction), 1.3 * p.half_light, one, grid)
+    which = np.flatnonzero(p.bulge_fraction > 0.0)
+    if len(which):
+        c = wide(p.boxiness[which])
+        part = grid.take(which)
+        box = np.abs(u[which]) ** c + np.abs(v[which] / wide(p.bulge_axis_ratio[which])) ** c
+        radius2 = box ** (2.0 / c)
+        n = np.where(p.boxiness > 2.0, 1.0, p.sersic)[which]
+        bulge = sersic(radius2, p.bulge_half_light[which], n, part)
+        disk[which] += normalise(bulge, (own * p.bulge_fraction)[which], p.bulge_half_light[which], n, part)
+    lane = np.exp(-0.5 * (v / wide(0.35 * height)) ** 2) * np.exp(-0.5 * (along / 2.5) ** 2)
+    disk *= np.exp(-wide(p.dust) * lane)
+    blue = disk * wide(0.3 * (1.0 - p.bulge_fraction))
+    red = disk - blue
+    add_merging(p, red, blue, grid)
+    return red, blue
