@@ -243,6 +243,25 @@ def test_log_probability_does_not_underflow() -> None:
     assert result[0, 0] < -1000.0
 
 
+def test_log_probability_of_huge_concentrations() -> None:
+    """Concentrations without limit give the multinomial distribution."""
+    alpha = np.array([[[3e12, 7e12]]])
+    result = log_probability(np.array([[4, 9]]), alpha, PAIR)
+    assert result[0, 0] == pytest.approx(stats.multinomial.logpmf([4, 9], 13, [0.3, 0.7]), abs=1e-9)
+
+
+def test_extreme_concentrations_stay_finite() -> None:
+    rng = np.random.default_rng(19)
+    alpha = (10.0 ** rng.uniform(-30.0, 30.0, (20, 4, RUBIN.n_answers))).astype(np.float32)
+    result = summarize(alpha, RUBIN)
+    for name in FIELDS:
+        assert np.isfinite(getattr(result, name)).all(), name
+    assert (result.fraction_low <= result.fraction_high).all()
+    assert ((result.asked >= 0.0) & (result.asked <= 1.0)).all()
+    log_p = log_probability(rng.integers(0, 9, (20, RUBIN.n_answers)), alpha, RUBIN)
+    assert (log_p <= 1e-9).all()
+
+
 def test_concentration_matches_moments() -> None:
     alpha = draw(12, 0.2, 60.0, 8, 16, RUBIN.n_answers).astype(float)
     result = summarize(alpha, RUBIN)

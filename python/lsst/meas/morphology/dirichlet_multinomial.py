@@ -62,9 +62,17 @@ def log_pmf(votes: npt.NDArray[np.integer], alpha: Floats) -> Floats:
     counts = np.asarray(votes, dtype=np.float64)
     total, concentration = counts.sum(axis=-1), alpha.sum(axis=-1)
     arrangements = special.gammaln(total + 1.0) - special.gammaln(counts + 1.0).sum(axis=-1)
-    parts = (special.gammaln(alpha + counts) - special.gammaln(alpha)).sum(axis=-1)
-    whole = special.gammaln(concentration + total) - special.gammaln(concentration)
-    return np.asarray(arrangements + parts - whole)
+    parts = _log_rising(alpha, counts).sum(axis=-1)
+    return np.asarray(arrangements + parts - _log_rising(concentration, total))
+
+
+def _log_rising(start: Floats, count: Floats) -> Floats:
+    """Return ln [G(start + count) / G(start)], good for large ``start`` too.
+
+    The difference of the two gamma functions would cancel there.
+    """
+    positive = np.maximum(count, 1.0)
+    return np.asarray(np.where(count > 0.0, special.gammaln(positive) - special.betaln(start, positive), 0.0))
 
 
 @functools.lru_cache(maxsize=64)
