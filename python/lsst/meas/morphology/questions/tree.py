@@ -35,54 +35,10 @@ from typing import Any, Self
 
 from ..errors import QuestionTreeError
 from .checks import Locator, check_tree, topological_order
+from .question import Campaign, Question
 from .yaml_source import parse_yaml
 
 _SHIPPED = importlib.resources.files(__package__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Question:
-    """A question, its answers, and the answers after which it is asked."""
-
-    name: str
-    """Name in column names, camelCase, e.g. ``smoothOrFeatured``."""
-
-    answers: tuple[str, ...]
-    """Names of the answers in column names, e.g. ``featuredOrDisk``."""
-
-    parents: tuple[tuple[str, str], ...] = ()
-    """Questions and answers after any of which this one is asked; empty if
-    it is always asked."""
-
-    label: str = ""
-    """Galaxy Zoo's own name, e.g. ``smooth-or-featured``; by default
-    `name`."""
-
-    answer_labels: tuple[str, ...] = ()
-    """Galaxy Zoo's own names of the answers; by default `answers`."""
-
-    text: str = ""
-    """The question as shown to people, one line; by default `label`."""
-
-    def __post_init__(self) -> None:
-        for field, default in (("label", self.name), ("answer_labels", self.answers)):
-            if not getattr(self, field):
-                object.__setattr__(self, field, default)
-        if not self.text:
-            object.__setattr__(self, "text", self.label)
-        if len(self.answer_labels) != len(self.answers):
-            raise QuestionTreeError(
-                f"Question {self.name!r} has {len(self.answers)} answers, {len(self.answer_labels)} labels."
-            )
-
-
-@dataclasses.dataclass(frozen=True)
-class Campaign:
-    """A project that asked a tree's questions under its own suffix."""
-
-    name: str
-    title: str
-    suffix: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,7 +160,7 @@ class QuestionTree:
             )
         return self.answer_columns.index(f"{question}_{answer}")
 
-    def for_campaign(self, name: str) -> QuestionTree:
+    def for_campaign(self, name: str) -> Self:
         """Return this tree under the name and suffix of a campaign.
 
         Parameters
@@ -224,7 +180,7 @@ class QuestionTree:
         """
         for campaign in self.campaigns:
             if campaign.name == name:
-                return QuestionTree(name, campaign.title, self.questions, campaign.suffix)
+                return type(self)(name, campaign.title, self.questions, campaign.suffix)
         raise KeyError(f"The tree {self.name!r} has no campaign {name!r}.")
 
     def to_dict(self) -> dict[str, Any]:
@@ -337,8 +293,7 @@ class QuestionTree:
             for file_name in _shipped_names():
                 tree = cls.load(file_name)
                 if any(campaign.name == name for campaign in tree.campaigns):
-                    shared = tree.for_campaign(name)
-                    return cls(shared.name, shared.title, shared.questions, shared.suffix)
+                    return tree.for_campaign(name)
         raise QuestionTreeError(
             f"There is no question tree {name!r}; available are {', '.join(available_trees())}. "
             "A tree of your own is read from its file."
