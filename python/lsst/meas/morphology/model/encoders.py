@@ -78,13 +78,14 @@ def _timm_encoder(architecture: TimmArchitecture, channels: int) -> tuple[nn.Mod
         raise ModelPackageError(
             f"timm {timm.__version__} knows no encoder {architecture.name!r}; another version may."
         )
+    options: dict[str, Any] = dict(architecture.options or {})
     try:
         encoder = timm.create_model(
             architecture.name,
             pretrained=False,
             num_classes=0,
             in_chans=channels,
-            **architecture.options or {},
+            **options,
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise ModelPackageError(
