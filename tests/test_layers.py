@@ -51,6 +51,7 @@ LAYERS = {
     "masks": 2,
     "tables": 2,
     "butler": 3,
+    "image_catalog": 3,
     "simulation": 3,
     "training": 3,
     "validation": 3,

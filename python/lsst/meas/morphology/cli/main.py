@@ -76,6 +76,9 @@ class LazyGroup(click.Group):
     modules={
         "check-model": ".check_model",
         "demo": ".demo",
+        "export-galaxy-zoo": ".export_galaxy_zoo",
+        "import-zoobot": ".import_zoobot",
+        "predict": ".predict",
         "simulate-repo": ".simulate_repo",
         "train": ".train",
     },
