@@ -78,7 +78,7 @@ def test_probabilities_of_each_question_sum_to_one() -> None:
 
 
 def test_seeing_hides_arms_and_bars() -> None:
-    fwhm = np.array([0.6, 1.0, 2.0, 6.0])
+    fwhm = np.array([0.6, 1.0, 2.0, 9.0])
     parts = [conditions(1, fwhm=width) for width in fwhm]
     arms = np.concatenate([probability(spirals(1), c, "hasSpiralArms", "yes") for c in parts])
     featured = np.concatenate(

@@ -219,6 +219,11 @@ def _draw_kinds(
         ]
     else:
         galaxies = [draw_parameters(rng, n_galaxies, mix=mix)]
+    # Brighter stars would light up half a small patch.
+    galaxies = [
+        dataclasses.replace(p, magnitude=np.where(p.magnitude < 13.5, p.magnitude + 2.5, p.magnitude))
+        for p in galaxies
+    ]
     faint = draw_parameters(rng, n_neighbours, magnitude_limit=FAINTEST_GALAXY)
     slope = 0.35 * np.log(10.0)
     bright_end = np.exp(slope * (21.2 - FAINTEST_GALAXY))

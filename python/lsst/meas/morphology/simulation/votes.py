@@ -104,14 +104,9 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
     width = 0.69 * p.half_light
     axis_ratio = np.sqrt(((q * width) ** 2 + psf**2) / (width**2 + psf**2))
     light = p.flux() * (1.0 - p.bulge_fraction) / (1.0 + p.companion_ratio)
-    # Surface brightness at 1.6 scale lengths, in nJy per native pixel.
-    surface = light * NATIVE_SCALE**2 * np.exp(-1.6) / (2.0 * np.pi * scale**2 * np.maximum(q, 0.15))
-    # The arms are judged at two scale lengths; their crests are sharp, so
-    # the wave that carries them is 1.5 times as strong as their light.
-    spacing = 2.0 * np.pi * 2.0 * scale * np.sin(p.pitch) / p.arm_count * np.sqrt(np.clip(q, 0.05, 1.0))
-    left = np.exp(-2.0 * np.pi**2 * psf**2 / spacing**2)
-    contrast = 1.5 * ARM_SHARE * p.arm_strength * left * (1.0 - 0.4 * p.flocculence)
-    arms = contrast * _seen(contrast * surface * np.sqrt(spacing * 2.0 * scale) / NATIVE_SCALE / sigma)
+    # Surface brightness at one scale length, in nJy per native pixel.
+    surface = light * NATIVE_SCALE**2 * np.exp(-1.0) / (2.0 * np.pi * scale**2 * np.maximum(q, 0.15))
+    arms = _visible_arms(p, scale, q, psf, surface / sigma)
     length = p.bar_length * scale * np.sqrt(np.clip(q, 0.05, 1.0))
     bar = p.bar_strength * np.sqrt(1.0 - p.bulge_fraction)
     bar *= _step(length / fwhm, 0.75, 0.15) * np.exp(-0.8 * (psf / (p.bar_axis_ratio * length + psf)) ** 2)
@@ -131,6 +126,26 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
         disturbance,
         companion,
     )
+
+
+def _visible_arms(p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, surface: Floats) -> Floats:
+    """Return the arms' contrast where it shows best.
+
+    The distance between arms grows with the radius as the light fades. Their
+    crests are sharp, so the wave that carries them is 1.5 times as strong as
+    their light.
+    """
+    best = np.zeros(len(p))
+    for radius in (1.5, 2.2, 3.0, 3.8):
+        spacing = (
+            2.0 * np.pi * radius * scale * np.sin(p.pitch) / p.arm_count * np.sqrt(np.clip(q, 0.05, 1.0))
+        )
+        left = np.exp(-2.0 * np.pi**2 * psf**2 / spacing**2)
+        contrast = 1.5 * ARM_SHARE * p.arm_strength * left * (1.0 - 0.4 * p.flocculence)
+        area = np.sqrt(spacing * 2.0 * scale) / NATIVE_SCALE
+        seen = contrast * _seen(contrast * surface * np.exp(1.0 - radius) * area)
+        best = np.maximum(best, seen)
+    return best
 
 
 def true_probabilities(
@@ -191,7 +206,7 @@ def _answer_scores(p: GalaxyParameters, v: Visibility) -> dict[str, dict[str, Fl
         "diskEdgeOn": {"yes": 0.01 + 0.98 * v.edge_on, "no": 0.99 - 0.98 * v.edge_on},
         "howRounded": _ordered(v.axis_ratio, (0.42, 0.78), 0.04, ("cigarShaped", "inBetween", "round")),
     }
-    spiral = 0.01 + 0.98 * _logistic((v.arms - 0.1) / 0.018)
+    spiral = 0.01 + 0.98 * _logistic((v.arms - 0.12) / 0.02)
     scores["hasSpiralArms"] = {"yes": spiral, "no": 1.0 - spiral}
     scores["bar"] = _ordered(v.bar, (0.17, 0.44), 0.045, ("no", "weak", "strong"))
     scores["bulgeSize"] = _ordered(
