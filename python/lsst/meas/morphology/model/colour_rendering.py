@@ -49,7 +49,7 @@ class GreyscaleRenderer(nn.Module):
     Parameters
     ----------
     greyscale
-        Which channel.
+        Which channel, or none for colours.
     """
 
     weights: torch.Tensor
@@ -79,16 +79,25 @@ class _PlaneMixer(nn.Module):
         What the pixels are divided by.
     offset
         What is added to each band after its factor.
+    clip
+        Whether negative values of a band count as 0.
     """
 
     factors: torch.Tensor
     members: torch.Tensor
 
     def __init__(
-        self, planes: Sequence[Mapping[str, float]], bands: Sequence[str], unit: float, offset: float = 0.0
+        self,
+        planes: Sequence[Mapping[str, float]],
+        bands: Sequence[str],
+        unit: float,
+        *,
+        offset: float = 0.0,
+        clip: bool = True,
     ) -> None:
         super().__init__()
         self.offset = offset
+        self.clip = clip
         factors = torch.zeros(len(planes), len(bands))
         for row, weights in enumerate(planes):
             for band, factor in weights.items():
@@ -98,12 +107,14 @@ class _PlaneMixer(nn.Module):
         self.register_buffer("members", (factors > 0).float().view(shape), persistent=False)
 
     def forward(self, pixels: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """Return the planes, 0 where no band is valid, not negative."""
+        """Return the planes, 0 where no band is valid."""
         measured = (valid & (pixels.abs() < _LARGEST)).unsqueeze(1)
         clean = torch.where(measured, pixels.unsqueeze(1), torch.zeros_like(pixels).unsqueeze(1))
         weights = self.members * measured.to(pixels.dtype)
-        values = torch.clamp(clean * self.factors + self.offset, min=0.0) * weights
-        return values.sum(dim=2) / torch.clamp(weights.sum(dim=2), min=1.0)
+        values = clean * self.factors + self.offset
+        if self.clip:
+            values = torch.clamp(values, min=0.0)
+        return (values * weights).sum(dim=2) / torch.clamp(weights.sum(dim=2), min=1.0)
 
 
 class LegacySurveyRenderer(nn.Module):
@@ -120,7 +131,7 @@ class LegacySurveyRenderer(nn.Module):
     def __init__(self, rendering: LegacySurveyRendering, bands: Sequence[str]) -> None:
         super().__init__()
         planes = (rendering.red, rendering.green, rendering.blue)
-        self.planes = _PlaneMixer(planes, bands, rendering.unit, rendering.offset)
+        self.planes = _PlaneMixer(planes, bands, rendering.unit, offset=rendering.offset)
         self.strength = rendering.strength
         self.grey = GreyscaleRenderer(rendering.greyscale)
         self.channels = self.grey.channels
@@ -163,7 +174,7 @@ class HscRenderer(nn.Module):
     def __init__(self, rendering: HscRendering, bands: Sequence[str]) -> None:
         super().__init__()
         planes = (rendering.red, rendering.green, rendering.blue)
-        self.planes = _PlaneMixer(planes, bands, rendering.stretch)
+        self.planes = _PlaneMixer(planes, bands, rendering.stretch, clip=False)
         self.strength = rendering.strength
         self.gain = 0.1 / math.asinh(0.1 * rendering.strength)
         self.grey = GreyscaleRenderer(rendering.greyscale)
@@ -186,9 +197,9 @@ class HscRenderer(nn.Module):
             Pictures in 0 to 1, red first, or grey, ``[n, channels, s, s]``.
         """
         planes = self.planes(flux, valid)
-        intensity = planes.mean(dim=1, keepdim=True)
+        intensity = torch.clamp(planes.mean(dim=1, keepdim=True), min=0.0)
         stretched = self.gain * torch.asinh(self.strength * intensity)
-        rgb = planes * (stretched / torch.clamp(intensity, min=_TINY))
+        rgb = torch.clamp(planes, min=0.0) * (stretched / torch.clamp(intensity, min=_TINY))
         channels: torch.Tensor = self.grey(rgb / torch.clamp(rgb.amax(dim=1, keepdim=True), min=1.0))
         return channels
 

@@ -236,8 +236,9 @@ class HscRendering(ColourRendering):
     """Lupton et al.'s (2004) colour stretch as Hyper Suprime-Cam shows it.
 
     A colour c is ``c F(I) / I`` with I the mean of the colours and
-    ``F(I) = 0.1 asinh(Q I / stretch) / asinh(0.1 Q)``, negative values cut
-    off; a pixel with a colour above 1 is divided by it, which keeps its hue.
+    ``F(I) = 0.1 asinh(Q I / stretch) / asinh(0.1 Q)``, negative values of
+    both cut off; a pixel with a colour above 1 is divided by it, which keeps
+    its hue. It is what astropy's ``make_lupton_rgb`` draws.
     """
 
     kind: Literal["hsc"] = "hsc"
