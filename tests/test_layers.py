@@ -43,6 +43,7 @@ LAYERS = {
     "questions": 0,
     "beta_mixture": 0,
     "dirichlet_multinomial": 0,
+    "confident": 0,
     "model": 1,
     "posteriors": 1,
     "pixels": 2,

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Posteriors", "log_probability", "summarize")
+__all__ = ("Posteriors", "expected_fractions", "log_probability", "summarize")
 
 import dataclasses
 
@@ -134,6 +134,34 @@ def summarize(
         for out, values in zip(per_question, _question_values(part, tree, votes), strict=True):
             out[rows] = values
     return Posteriors(*per_answer, *per_question)
+
+
+def expected_fractions(alpha: npt.NDArray[np.floating], tree: QuestionTree) -> npt.NDArray[np.float64]:
+    """Return the expected vote fraction of each answer, and nothing else.
+
+    Parameters
+    ----------
+    alpha
+        Concentrations, ``[object, sample, answer]``.
+    tree
+        The questions.
+
+    Returns
+    -------
+    fraction
+        The same as `Posteriors.fraction`, ``[object, answer]``.
+
+    Raises
+    ------
+    ValueError
+        Raised if the shape does not fit the tree.
+    """
+    alpha = _checked(alpha, tree)
+    fraction = np.full((alpha.shape[0], alpha.shape[2]), np.nan)
+    good = np.all(np.isfinite(alpha) & (alpha > 0.0), axis=(1, 2))
+    part = alpha[good].astype(np.float64)
+    fraction[good] = (part / _totals(part, tree)).mean(axis=1)
+    return fraction
 
 
 def log_probability(
