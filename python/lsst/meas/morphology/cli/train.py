@@ -54,16 +54,16 @@ _SMOKE = {"steps": 40, "stamps": 512, "batch_size": 32, "shard_size": 64, "valid
     help="Directory of stamps and checkpoints, by default OUT.work. If a training of the same model was"
     " interrupted there, it goes on.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 5000]")
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 4500]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0.0, min_open=True),
     default=math.inf,
     help="End after this time if the steps are not done before.",
 )
-@click.option("--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 160000]")
+@click.option("--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 120000]")
 @click.option("--batch-size", type=click.IntRange(2), help="Stamps in a batch.  [default: 128]")
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Largest learning rate.")
+@click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Largest learning rate.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of everything."
 )
@@ -147,5 +147,5 @@ def command(
 
 def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:
     """Return the numbers of steps and stamps of a recipe, as changed."""
-    defaults = {"steps": 5000, "stamps": 160000, "batch_size": 128} if recipe_name == "rubin" else _SMOKE
+    defaults = {"steps": 4500, "stamps": 120000, "batch_size": 128} if recipe_name == "rubin" else _SMOKE
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}

@@ -76,6 +76,10 @@ class ResNetArchitecture(Record):
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     """Number of channels in each stage."""
 
+    contrast: PositiveInt | None = None
+    """Number of rendered channels, the first ones, that are also shown less
+    their surroundings; `None` for none."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(self.depths) != len(self.widths):

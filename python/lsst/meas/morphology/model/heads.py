@@ -46,9 +46,10 @@ class VotesHead(Record):
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)]
     """Share of the features that a mask sets to zero."""
 
-    activation: Literal["softplus", "sigmoid"] = "softplus"
-    """Last function: ``0.1 + softplus(x)``, without an upper bound, or
-    ``1 + 100 sigmoid(x)``, as Zoobot's heads have it."""
+    activation: Literal["exponential", "softplus", "sigmoid"] = "softplus"
+    """Last function: ``0.1 + exp(min(x, 7))``, which learns large
+    concentrations soonest; ``0.1 + softplus(x)``, without an upper bound;
+    or ``1 + 100 sigmoid(x)``, as Zoobot's heads have it."""
 
     hidden: Literal["gelu", "identity"] | None = None
     """Function of the features before the masks: GELU, also if not given,

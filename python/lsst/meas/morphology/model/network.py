@@ -35,7 +35,10 @@ from .manifest import Manifest
 from .rendering import build_renderer
 
 CONCENTRATION_FLOOR = 0.1
-"""Smallest concentration under the activation ``softplus``."""
+"""Smallest concentration, except under the activation ``sigmoid``."""
+
+_LARGEST_EXPONENT = 7.0
+"""Where the activation ``exponential`` ends, at a concentration of 1097."""
 
 _MASK_SEED = 20251030
 """Seed of the dropout masks that a new network starts with."""
@@ -181,6 +184,8 @@ class _VotesModule(nn.Module):
         logits = self.linear(hidden)
         if self.activation == "sigmoid":
             return 1.0 + 100.0 * torch.sigmoid(logits)
+        if self.activation == "exponential":
+            return CONCENTRATION_FLOOR + torch.exp(logits.clamp(max=_LARGEST_EXPONENT))
         return CONCENTRATION_FLOOR + nn.functional.softplus(logits)
 
     def forward(self, features: torch.Tensor, dropout: torch.Tensor) -> torch.Tensor:

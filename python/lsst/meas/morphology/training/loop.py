@@ -45,6 +45,7 @@ from .agreement import question_figures
 from .batches import AugmentOptions, Batch, BatchStream, augment
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .loss import VotesLoss
+from .optimizer import KernelOptimizer
 from .shards import LabelledStamps
 
 _LOG = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ class TrainingOptions:
     seed: int = 1
     """Seed of weights, order, augmentation and dropout."""
 
-    learning_rate: float = 2e-3
-    """Largest learning rate of AdamW."""
+    learning_rate: float = 3e-3
+    """Largest learning rate; see `KernelOptimizer`."""
 
     weight_decay: float = 0.02
     """Decay of the matrices and kernels, not of biases and norms."""
@@ -76,7 +77,7 @@ class TrainingOptions:
     warm_up: float = 0.05
     """Share of the run in which the learning rate rises."""
 
-    average: float = 0.998
+    average: float = 0.995
     """Decay of the running mean of the weights, which is what is kept."""
 
     augment: AugmentOptions = dataclasses.field(default_factory=AugmentOptions)
@@ -132,7 +133,7 @@ class Trainer:
         self._network = self._network.to(memory_format=torch.channels_last)
         self._mean = copy.deepcopy(self._network).eval().requires_grad_(False)
         self._loss = VotesLoss(manifest.tree).to(self._device)
-        self._optimizer = torch.optim.AdamW(_groups(self._network, options.weight_decay))
+        self._optimizer = KernelOptimizer(self._network.parameters(), weight_decay=options.weight_decay)
         self.step = 0
         """Steps done so far."""
         self.seconds = 0.0
@@ -275,15 +276,6 @@ class Trainer:
         for name in ("minutes", "checkpoint_steps", "device"):
             del options[name]
         return {"model": self._manifest.model_id, **options}
-
-
-def _groups(network: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Return the parameters with and without weight decay."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 @torch.inference_mode()

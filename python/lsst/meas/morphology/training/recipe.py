@@ -44,8 +44,8 @@ RECIPES = ("rubin", "smoke")
 _BANDS = ("g", "r", "i")
 
 _ENCODERS: dict[str, Architecture] = {
-    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(16, 32, 64, 128)),
-    "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16)),
+    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(16, 32, 64, 128), contrast=3),
+    "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16), contrast=3),
 }
 
 
@@ -70,9 +70,9 @@ def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Ma
 
     Notes
     -----
-    Each band is shown with two softenings. With 10 nJy per pixel, a few
-    times the noise of the sky, faint arms and tails stand out; with 300 nJy
-    bars and bulges do, where the first is nearly logarithmic.
+    Each band is shown with two softenings. With 50 nJy per pixel, about
+    ten times the noise of the sky, disks and arms have most contrast; with
+    500 nJy bars and bulges do, where the first is nearly logarithmic.
     """
     if name not in _ENCODERS:
         raise MorphologyError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
@@ -87,9 +87,11 @@ def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Ma
         pixels="nJy",
         stamp_size=64,
         field_of_view=FieldOfView(rule="radius", multiple=3.0, min_arcsec=12.8, max_arcsec=64.0),
-        rendering=AsinhRendering(softening=(10.0,) * 3 + (300.0,) * 3, scale=(0.25,) * 3 + (0.5,) * 3),
+        rendering=AsinhRendering(softening=(50.0,) * 3 + (500.0,) * 3, scale=(0.4,) * 3 + (0.6,) * 3),
         architecture=_ENCODERS[name],
-        votes=VotesHead(tree=QuestionTree.load("rubin").to_dict(), samples=16, dropout=0.25),
+        votes=VotesHead(
+            tree=QuestionTree.load("rubin").to_dict(), samples=16, dropout=0.25, activation="exponential"
+        ),
         embedding=EmbeddingHead(features=64),
         training=record,
     )
