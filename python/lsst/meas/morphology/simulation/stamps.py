@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("BLOCK", "SimulatedStamps", "sample_stamps")
+__all__ = ("BLOCK", "SimulatedStamps", "observe", "sample_stamps")
 
 import dataclasses
 
@@ -190,6 +190,46 @@ def _simulate_block(
     """Simulate one block of objects."""
     parameters = draw_parameters(rng, BLOCK, mix=mix, magnitude_limit=magnitude_limit)
     conditions = draw_conditions(rng, BLOCK, bands)
+    image, valid, scale = observe(rng, parameters, conditions, stamp_size=size, field_of_view=field_of_view)
+    probabilities = true_probabilities(parameters, conditions, tree)
+    votes = draw_votes(rng, probabilities, tree, volunteers=volunteers)
+    return SimulatedStamps(bands, image, valid, scale, votes, probabilities, parameters, conditions)
+
+
+def observe(
+    rng: np.random.Generator,
+    parameters: GalaxyParameters,
+    conditions: Conditions,
+    *,
+    stamp_size: int,
+    field_of_view: FieldOfView,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    """Take pictures of objects.
+
+    Parameters
+    ----------
+    rng
+        Source of random numbers, for neighbours, noise and lost pixels.
+    parameters
+        The ``n`` objects, at least one.
+    conditions
+        The conditions under which they are seen.
+    stamp_size
+        Side of the stamps in pixels.
+    field_of_view
+        Rule for the stamps' scale.
+
+    Returns
+    -------
+    flux
+        Flux per stamp pixel in nJy, 0 where nothing was measured,
+        ``[n, band, size, size]``.
+    valid
+        Whether a pixel was measured, of the same shape.
+    arcsec_per_px
+        Scale of each stamp, ``[n]``.
+    """
+    n, bands, size = len(parameters), conditions.bands, stamp_size
     fwhm, sigma = conditions.reference()
     measurement = measure(parameters, fwhm, sigma)
     radius, _ = guarded_radius(
@@ -198,7 +238,7 @@ def _simulate_block(
     scale, _ = field_of_view.arcsec_per_px(radius, size)
     fine = np.asarray(scale, dtype=np.float64) / _OVERSAMPLE
     # A centroid is good to about a fifth of a native pixel.
-    shift = rng.normal(0.0, 0.2 * NATIVE_SCALE, (2, BLOCK))
+    shift = rng.normal(0.0, 0.2 * NATIVE_SCALE, (2, n))
     image = paint(
         parameters,
         bands,
@@ -209,13 +249,11 @@ def _simulate_block(
     )
     image += _neighbours(rng, bands, size * _OVERSAMPLE, fine)
     image = convolve(image, conditions.fwhm, fine, boxes=3)
-    image = image.reshape(BLOCK, len(bands), size, _OVERSAMPLE, size, _OVERSAMPLE).sum(axis=(3, 5))
+    image = image.reshape(n, len(bands), size, _OVERSAMPLE, size, _OVERSAMPLE).sum(axis=(3, 5))
     add_noise(rng, image, bands, conditions.sigma, conditions.visits, scale / NATIVE_SCALE)
     valid = _valid(rng, image, parameters, scale)
-    probabilities = true_probabilities(parameters, conditions, tree)
-    votes = draw_votes(rng, probabilities, tree, volunteers=volunteers)
     image[~valid] = 0.0
-    return SimulatedStamps(bands, image, valid, scale, votes, probabilities, parameters, conditions)
+    return image, valid, scale
 
 
 def _neighbours(
