@@ -76,6 +76,7 @@ class LazyGroup(click.Group):
     modules={
         "check-model": ".check_model",
         "demo": ".demo",
+        "draw-sights": ".draw_sights",
         "export-galaxy-zoo": ".export_galaxy_zoo",
         "import-zoobot": ".import_zoobot",
         "predict": ".predict",

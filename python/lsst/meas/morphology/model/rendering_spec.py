@@ -238,24 +238,20 @@ class HscRendering(ColourRendering):
     A colour c is ``c F(I) / I`` with I the mean of the colours and
     ``F(I) = 0.1 asinh(Q I / stretch) / asinh(0.1 Q)``, negative values of
     both cut off; a pixel with a colour above 1 is divided by it, which keeps
-    its hue. It is what astropy's ``make_lupton_rgb`` draws.
+    its hue. It is what astropy's ``make_lupton_rgb`` draws. The usual factors
+    make a galaxy white that has g - r = 0.44 and r - i = 0.31 mag.
     """
 
     kind: Literal["hsc"] = "hsc"
 
-    stretch: PositiveFloat = 5.0 * 57.54399 / 0.168**2
-    """Surface brightness of the linear part (nJy per arcsec2); by default 5
-    counts in a native pixel of 0.168 arcsec at the zero point 27.0."""
+    stretch: PositiveFloat = 0.5 * 57.54399 / 0.168**2
+    """Surface brightness of the linear part (nJy per arcsec2); by default
+    half a count in a native pixel of 0.168 arcsec at the zero point 27.0."""
 
-    strength: PositiveFloat = 8.0
+    strength: PositiveFloat = 10.0
     """Q, how strongly bright pixels are compressed."""
 
-    DEFAULTS = {
-        "g": ("blue", 1.0),
-        "r": ("green", 1.0),
-        "i": ("red", 1.0),
-        "z": ("red", 1.0),
-    }
+    DEFAULTS = {"g": ("blue", 1.5), "r": ("green", 1.0), "i": ("red", 0.75), "z": ("red", 0.65)}
 
 
 class EuclidRendering(Record):
