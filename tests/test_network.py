@@ -47,6 +47,7 @@ TREE = QuestionTree.load("rubin")
 ENCODERS = {
     "convnext": ConvNetArchitecture(depths=(1, 1), widths=(8, 12)),
     "resnet": ResNetArchitecture(depths=(1, 2), widths=(8, 12)),
+    "contrast": ResNetArchitecture(depths=(1, 1), widths=(8, 12), contrast=3),
 }
 
 
@@ -184,6 +185,36 @@ def test_concentrations_are_not_capped():
     with torch.no_grad():
         network.head.linear.bias += 500.0
     assert float(measure(network, *make_stamps(1))["alpha"].min()) > 400.0
+
+
+def test_the_exponential_activation_is_the_documented_formula():
+    head = VotesHead(tree=TREE.to_dict(), samples=2, dropout=0.5, activation="exponential")
+    network = make_network(votes=head)
+    flux, valid = make_stamps(3)
+    alpha = measure(network, flux, valid)["alpha"].numpy()
+    weight, bias = (p.detach().numpy() for p in (network.head.linear.weight, network.head.linear.bias))
+    with torch.inference_mode():
+        hidden = torch.nn.functional.gelu(network.features(flux, valid)).numpy()
+    logits = (hidden[:, None] * network.head.dropout_masks.numpy()) @ weight.T + bias
+    np.testing.assert_allclose(alpha, 0.1 + np.exp(logits), rtol=1e-5)
+    with torch.no_grad():
+        network.head.linear.bias += 100.0
+    np.testing.assert_allclose(measure(network, flux, valid)["alpha"], 0.1 + np.exp(7.0), rtol=1e-5)
+
+
+def test_local_contrast_sees_ripples_and_no_slopes():
+    encoder = make_network(architecture=ENCODERS["contrast"]).encoder
+    y, x = np.mgrid[:40, :40]
+    slope = torch.from_numpy((3.0 * x + y).astype(np.float32))[None, None].repeat(1, 9, 1, 1)
+    shown = encoder[0](slope)
+    assert shown.shape == (1, 12, 40, 40)
+    assert torch.equal(shown[:, :9], slope)
+    np.testing.assert_allclose(shown[0, 9:, 4:-4, 4:-4], 0.0, atol=1e-3)
+    ripple = slope.clone()
+    ripple[0, 1, 19:22, 19:22] += 1.0
+    added = (encoder[0](ripple) - shown)[0, 9:]
+    assert float(added[1, 20, 20]) == pytest.approx(4.0 * (1.0 - 9.0 / 81.0), abs=1e-3)
+    assert not added[[0, 2]].any()
 
 
 def test_the_sigmoid_activation_runs_from_1_to_101():

@@ -51,6 +51,7 @@ from lsst.meas.morphology.training.batches import AugmentOptions, Batch, BatchSt
 from lsst.meas.morphology.training.checkpoint import read_checkpoint
 from lsst.meas.morphology.training.loop import Trainer, TrainingOptions, expected_fractions
 from lsst.meas.morphology.training.loss import VotesLoss
+from lsst.meas.morphology.training.optimizer import KernelOptimizer
 from lsst.meas.morphology.training.recipe import recipe
 from lsst.meas.morphology.training.session import DataOptions, train_package
 from lsst.meas.morphology.training.shards import LabelledStamps, ShardStore
@@ -263,6 +264,45 @@ def test_impossible_shares_are_refused():
         AugmentOptions(missing_band=0.7, missing_bands=0.7)
 
 
+# The optimiser
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3, 3), (40, 2, 3, 3)])
+def test_kernels_move_by_the_nearest_orthogonal_matrix(shape):
+    torch.manual_seed(0)
+    kernel = torch.nn.Parameter(torch.zeros(shape))
+    optimizer = KernelOptimizer([kernel], weight_decay=0.1, kernel_rate=2.0)
+    optimizer.param_groups[0]["lr"] = 0.5
+    gradient = torch.randn(shape)
+    kernel.grad = gradient.clone()
+    optimizer.step()
+    u, _, v = np.linalg.svd(gradient.flatten(1).numpy(), full_matrices=False)
+    moved = -kernel.detach().flatten(1).numpy()
+    rows, columns = moved.shape
+    moved /= max(1.0, rows / columns) ** 0.5
+    # Newton and Schulz leave the singular values between 0.68 and 1.14.
+    singular = np.diag(u.T @ moved @ v.T)
+    np.testing.assert_allclose(u.T @ moved @ v.T, np.diag(singular), atol=1e-4)
+    assert 0.6 < singular.min() <= singular.max() < 1.2
+
+
+def test_other_parameters_move_as_under_adamw():
+    torch.manual_seed(1)
+    mine = [torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(3))]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in mine]
+    optimizer = KernelOptimizer(mine, weight_decay=0.3)
+    groups = [{"params": theirs[:1], "weight_decay": 0.3}, {"params": theirs[1:], "weight_decay": 0.0}]
+    expected = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99))
+    for _ in range(5):
+        for p, q in zip(mine, theirs, strict=True):
+            p.grad = torch.randn(p.shape)
+            q.grad = p.grad.clone()
+        optimizer.step()
+        expected.step()
+    for p, q in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-7)
+
+
 # The loop
 
 
@@ -325,7 +365,7 @@ def test_minutes_end_a_run(tmp_path):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    options = TrainingOptions(steps=60, seed=1, checkpoint_steps=10, learning_rate=5e-3)
+    options = TrainingOptions(steps=30, seed=1, checkpoint_steps=5)
     history = run(tmp_path, options=options).history
     assert history[-1]["loss"] < history[0]["loss"] - 3.0
 
