@@ -23,6 +23,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import astropy.units as u
@@ -34,9 +35,18 @@ from click.testing import CliRunner
 from lsst.daf.butler import Butler
 from lsst.images.cells import CellIJ
 from lsst.meas.morphology.cli.simulate_repo import command
-from lsst.meas.morphology.pixels.targets import TargetSelection, required_columns
+from lsst.meas.morphology.flags import Flag
+from lsst.meas.morphology.model.manifest import FieldOfView
+from lsst.meas.morphology.pixels.cover import choose_cover
+from lsst.meas.morphology.pixels.geometry import read_geometry
+from lsst.meas.morphology.pixels.planes import read_planes
+from lsst.meas.morphology.pixels.source import CoaddSource
+from lsst.meas.morphology.pixels.stamps import cut_stamps, stamp_boxes
+from lsst.meas.morphology.pixels.targets import TargetSelection, required_columns, select_targets
 from lsst.meas.morphology.questions.tree import QuestionTree
+from lsst.meas.morphology.simulation.galaxies import draw_parameters
 from lsst.meas.morphology.simulation.layout import SkyLayout, make_layout
+from lsst.meas.morphology.simulation.painting import band_flux
 from lsst.meas.morphology.simulation.sky import Nasty, draw_sky, missing_cells
 
 drawing = pytest.importorskip("lsst.meas.morphology.simulation.drawing")
@@ -185,6 +195,76 @@ def test_nasty_objects(made, butler: Butler) -> None:
         assert coadd.mask.get(plane)[round(float(y)), round(float(x))]
     x, _ = layout.sky_to_pixel(rows["off_image"]["coord_ra"], rows["off_image"]["coord_dec"])
     assert x < 0
+
+
+def cut(made, butler: Butler, tract: int, patch: int):
+    """Cut stamps as the pipeline does; return targets, stamps, truth."""
+    table = butler.get("object", skymap=SKYMAP, tract=tract)
+    truth = butler.get("morphology_truth", skymap=SKYMAP, tract=tract)
+    selection = TargetSelection()
+    columns = {c: np.asarray(table[c]) for c in required_columns(table.colnames, selection)}
+    sources = [
+        CoaddSource(
+            band=band,
+            label=band,
+            uri=butler.getURI("deep_coadd", skymap=SKYMAP, tract=tract, patch=patch, band=band),
+        )
+        for band in "gri"
+        if (tract, patch, band) not in made.missing
+    ]
+    geometry = read_geometry(sources[0])
+    targets = select_targets(columns, tract=tract, patch=patch, selection=selection, geometry=geometry)
+    view = FieldOfView(rule="radius", multiple=3.0, min_arcsec=12.8, max_arcsec=64.0)
+    boxes = stamp_boxes(targets, geometry, field_of_view=view, stamp_size=64)
+    planes = read_planes(sources, ("g", "r", "i"), choose_cover(boxes, geometry.bbox), threads=1)
+    batches = cut_stamps(
+        planes,
+        targets,
+        geometry,
+        field_of_view=view,
+        stamp_size=64,
+        bands=("g", "r", "i"),
+        optional_bands=("i",),
+        batch_size=1000,
+    )
+    rows = [table["objectId"].tolist().index(k) for k in targets.object_id.tolist()]
+    return targets, next(iter(batches)), table[rows], truth[rows]
+
+
+def test_pipeline_flags_the_nasty_ones(made, butler: Butler) -> None:
+    _, stamps, _, truth = cut(made, butler, 1, 0)
+    flags = {str(kind): Flag(int(f)) for kind, f in zip(truth["nasty"], stamps.flags, strict=True)}
+    assert Flag.NO_DATA in flags["no_data"]
+    assert Flag.EDGE in flags["edge"]
+    assert Flag.FIELD_LIMIT in flags["edge"]
+    assert Flag.SELECTION in flags["no_shape"]
+    assert Flag.SHAPE not in flags["no_shape"]
+    assert Flag.SHAPE in flags["no_size"]
+    assert Flag.SELECTION in flags["no_flux"]
+    assert Flag.POSITION | Flag.GENERAL in flags["no_position"]
+    assert Flag.OFF_IMAGE | Flag.GENERAL in flags["off_image"]
+    assert Flag.SATURATED in flags["saturated"]
+    assert Flag.GENERAL not in flags["beside_star"]
+
+
+def test_patch_without_i_is_flagged_throughout(made, butler: Butler) -> None:
+    _, stamps, _, _ = cut(made, butler, 2, 3)
+    assert len(stamps) > 0
+    assert ((stamps.flags & np.uint32(Flag.MISSING_BAND)) != 0).all()
+    assert not stamps.valid[:, 2].any()
+    assert stamps.valid[:, 1].mean() > 0.5
+
+
+def test_pixels_hold_the_fluxes_of_the_table() -> None:
+    p = draw_parameters(np.random.default_rng(3), 30, magnitude_limit=23.0)
+    p = dataclasses.replace(p, half_light=np.minimum(p.half_light, 1.5), dust=np.zeros(30))
+    flux = band_flux(p, ("g", "i"))
+    ratio = [
+        drawing.draw_object(p[k : k + 1], ("g", "i"), np.array([0.9, 0.8])).sum(axis=(1, 2)) / flux[k]
+        for k in range(30)
+    ]
+    np.testing.assert_allclose(np.median(ratio, axis=0), 1.0, atol=0.03)
+    assert np.abs(np.array(ratio) - 1.0).max() < 0.2
 
 
 def test_truth_has_votes_down_the_tree(butler: Butler) -> None:
