@@ -60,7 +60,7 @@ class Nasty(enum.IntEnum):
 class SkyObjects:
     """Objects on the sky, one array of length ``n`` each.
 
-    Directions in the parameters are measured from north, to the west.
+    Directions in the parameters are measured from north through east.
     """
 
     object_id: Integers
