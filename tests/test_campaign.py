@@ -53,12 +53,16 @@ def run(*arguments: str | Path, check: bool = True, **kwargs: object) -> subproc
     return subprocess.CompletedProcess(command, result.returncode, output, "")
 
 
-def measure(repo: Path, output: str, inputs: str, *extra: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+def measure(
+    repo: Path, output: str, inputs: str, *extra: str, **kwargs: object
+) -> subprocess.CompletedProcess[str]:
     arguments = ["-b", repo, "-i", inputs, "-o", output, "-p", f"{PIPELINE}#step1-measure", *extra]
     return run("pipetask", "run", "--register-dataset-types", *arguments, **kwargs)
 
 
-def partition(repo: Path, inputs: str, output: str, *extra: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
+def partition(
+    repo: Path, inputs: str, output: str, *extra: str, **kwargs: object
+) -> subprocess.CompletedProcess[str]:
     arguments = ["-b", repo, "-i", inputs, "-o", output, "-p", f"{PIPELINE}#step2-partition", *extra]
     return run("pipetask", "run", "--register-dataset-types", *arguments, **kwargs)
 

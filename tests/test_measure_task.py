@@ -342,3 +342,25 @@ def test_both_steps_anywhere_on_the_sky(
     assert pixels["objectId"].to_pylist() == rows["objectId"].filter(pa.array(placed)).to_pylist()
     assert report.complete, report.describe()
     assert (report.lost, report.twice, report.stale, report.missing_patches) == (0, 0, 0, ())
+
+
+def test_two_models_side_by_side(measured: Measured, model_run: str, tiny_package: Path) -> None:
+    """Each under its own label, model and table names, in one pipeline."""
+    with Butler.from_config(str(measured.repo), writeable=True) as butler:
+        second_run = ingest(butler, tiny_package).run
+    pipeline = Pipeline("two models")
+    task = "lsst.meas.morphology.tasks.measure_morphology.MeasureMorphologyTask"
+    pipeline.addTask(task, "measureMorphology")
+    pipeline.addTask(task, "measureMorphologyTiny")
+    pipeline.addConfigOverride("measureMorphologyTiny", "connections.modelName", "tiny")
+    pipeline.addConfigOverride("measureMorphologyTiny", "connections.tableName", "object_morphology_tiny")
+    inputs = ["sim", model_run, second_run]
+    with SimplePipelineExecutor.prep_butler(str(measured.repo), inputs=inputs, output="u/two") as butler:
+        executor = SimplePipelineExecutor.from_pipeline(
+            pipeline, where=f"{WHERE} AND {ONE_PATCH}", butler=butler
+        )
+        executor.run(register_dataset_types=True, save_versions=False)
+        first = everything(butler)
+        second = everything(butler, "object_morphology_tiny_patch")
+    assert first["objectId"].equals(second["objectId"])
+    assert first["modelId"].unique().to_pylist() != second["modelId"].unique().to_pylist()

@@ -35,10 +35,11 @@ from ..inference.golden import check_golden
 from ..inference.options import EngineOptions
 from ..model.manifest import FieldOfView, Manifest
 from ..model.package import ModelPackage
+from ..model.shipped import find_model
 
 
 @click.command("check-model")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -68,10 +69,12 @@ def command(
 ) -> None:
     """Check the model package FILE and say what it holds.
 
+    FILE may also be the name of a model that ships with the code.
     Verifies checksums and contents, shows the manifest, and reproduces the
     golden outputs. Exits non-zero if anything is not as it should be.
     """
     logging.getLogger("lsst.meas.morphology.inference").setLevel(logging.WARNING)
+    file = str(find_model(file))
     package = ModelPackage.open(file)
     click.echo(f"{file}: intact, with all checksums right.")
     for key, value in _summary(package.manifest):

@@ -30,11 +30,12 @@ import click
 from lsst.daf.butler import Butler
 
 from ..errors import MorphologyError
+from ..model.shipped import find_model
 
 
 @click.command("ingest-morphology-model", short_help="Ingest a galaxy-morphology model.")
 @click.argument("repo")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.argument("file")
 @click.option(
     "--transfer",
     type=click.Choice(["copy", "direct", "hardlink", "link", "move", "relsymlink", "symlink"]),
@@ -45,6 +46,7 @@ from ..errors import MorphologyError
 def command(repo: str, file: str, transfer: str) -> None:
     """Ingest the galaxy-morphology model package FILE.
 
+    FILE may also be the name of a model that ships with the code.
     REPO is the URI or path of the repository. The package is verified and
     its golden outputs are reproduced first. It becomes a dataset of its own
     type in a RUN collection of its own, both of which are printed; one
@@ -54,7 +56,7 @@ def command(repo: str, file: str, transfer: str) -> None:
 
     try:
         with Butler.from_config(repo, writeable=True) as butler:
-            ref = ingest(butler, file, transfer=transfer)
+            ref = ingest(butler, str(find_model(file)), transfer=transfer)
     except MorphologyError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"Ingested {ref.datasetType.name} into the collection {ref.run}.")
