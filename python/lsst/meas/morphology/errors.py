@@ -29,6 +29,7 @@ __all__ = (
     "DeviceError",
     "ImageReadError",
     "IncompleteInputError",
+    "LabelError",
     "MissingColumnError",
     "MissingExtraError",
     "ModelMismatchError",
@@ -69,6 +70,10 @@ class CoaddReadError(MorphologyError, OSError):
 
 class ImageReadError(MorphologyError, OSError):
     """An image file could not be read; the message names it."""
+
+
+class LabelError(MorphologyError, ValueError):
+    """Labels can't be used to train on; the message says why."""
 
 
 class DeviceError(MorphologyError, RuntimeError):
