@@ -34,6 +34,7 @@ import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.parquet
 
+from ..model.package import ModelPackage
 from ..questions.tree import QuestionTree, available_trees
 from ..tables.galaxy_zoo import Concentration, Layout, to_galaxy_zoo, tree_of
 
@@ -52,7 +53,7 @@ _ROWS = 1 << 16
 )
 @click.option(
     "--tree",
-    help="Question tree: a name or a YAML file.  [default: what the table says]",
+    help="Question tree: a name, a YAML file, or the model package.  [default: what the table says]",
 )
 @click.option("--suffix", help="What follows a question's name.  [default: the tree's]")
 @click.option(
@@ -105,4 +106,10 @@ def _pieces(dataset: pyarrow.dataset.Dataset) -> Iterator[pa.Table]:
 
 def _tree(name: str) -> QuestionTree:
     """Return the tree of a name or of a file."""
-    return QuestionTree.load(name) if name in available_trees() else QuestionTree.read(name)
+    if name in available_trees():
+        return QuestionTree.load(name)
+    if name.endswith(".morph"):
+        return ModelPackage.open(name).manifest.tree
+    if not Path(name).is_file():
+        raise click.ClickException(f"{name!r} is no file and no tree among {', '.join(available_trees())}.")
+    return QuestionTree.read(name)
