@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..questions.tree import QuestionTree
-from .disks import ARM_SHARE
+from .disks import ARM_SHARE, CLUMP_SHARE
 from .galaxies import Artifact, GalaxyParameters, Kind
 from .observing import NATIVE_SCALE, Conditions
 
@@ -81,6 +81,8 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
     A wave of length L keeps exp(-2 pi**2 sigma**2 / L**2) of its contrast
     after a Gaussian of width sigma; a feature is seen when its contrast
     times the signal-to-noise ratio of the area it covers is well above five.
+    Tails are too wide to be added up by eye: theirs is the ratio in the area
+    of the point spread function, 2.27 fwhm**2.
 
     Parameters
     ----------
@@ -106,15 +108,19 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
     light = p.flux() * (1.0 - p.bulge_fraction) / (1.0 + p.companion_ratio)
     # Surface brightness at one scale length, in nJy per native pixel.
     surface = light * NATIVE_SCALE**2 * np.exp(-1.0) / (2.0 * np.pi * scale**2 * np.maximum(q, 0.15))
-    arms = _visible_arms(p, scale, q, psf, surface / sigma)
+    arms = _visible_arms(p, scale, q, psf, surface / sigma) * _step(scale / fwhm, 0.75, 0.1)
     length = p.bar_length * scale * np.sqrt(np.clip(q, 0.05, 1.0))
     bar = p.bar_strength * np.sqrt(1.0 - p.bulge_fraction)
-    bar *= _step(length / fwhm, 0.75, 0.15) * np.exp(-0.8 * (psf / (p.bar_axis_ratio * length + psf)) ** 2)
+    bar *= _step(length / fwhm, 1.0, 0.15) * np.exp(-0.8 * (psf / (p.bar_axis_ratio * length + psf)) ** 2)
     bar *= _seen(p.bar_strength * 2.0 * surface * length / NATIVE_SCALE / sigma)
-    clumps = p.clumpiness * _step(scale / fwhm, 0.75, 0.15) * _seen(surface * scale / NATIVE_SCALE / sigma)
+    # A dozen knots, as bright as the disk in the area 1.13 fwhm**2 that
+    # their peak stands for, at one and a half scale lengths.
+    knots = CLUMP_SHARE * p.clumpiness / 12.0 * (scale / fwhm) ** 2 * np.maximum(q, 0.15)
+    knots *= 2.0 * np.pi * np.exp(1.5) / 1.13
+    clumps = np.minimum(knots, 1.0) * _seen(knots * surface * fwhm / NATIVE_SCALE / sigma)
     looks = disk * _step(-axis_ratio, -0.40, 0.03) * _step(resolution, 0.9, 0.15)
     tail = 0.22 * p.disturbance * p.flux() * NATIVE_SCALE**2 / (12.0 * p.half_light**2)
-    disturbance = p.disturbance * _seen(tail * p.half_light * 1.5 / NATIVE_SCALE / sigma)
+    disturbance = p.disturbance * _seen(2.0 * tail * 1.5 * fwhm / NATIVE_SCALE / sigma)
     companion = p.companion_ratio * _step(p.companion_distance * resolution, 1.2, 0.2)
     return Visibility(
         resolution,
@@ -129,14 +135,15 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
 
 
 def _visible_arms(p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, surface: Floats) -> Floats:
-    """Return the arms' contrast where it shows best.
+    """Return the arms' contrast, a mean over the radii where arms may be.
 
     The distance between arms grows with the radius as the light fades. Their
     crests are sharp, so the wave that carries them is 1.5 times as strong as
     their light.
     """
-    best = np.zeros(len(p))
-    for radius in (1.5, 2.2, 3.0, 3.8):
+    radii = (1.2, 1.8, 2.4)
+    mean = np.zeros(len(p))
+    for radius in radii:
         spacing = (
             2.0 * np.pi * radius * scale * np.sin(p.pitch) / p.arm_count * np.sqrt(np.clip(q, 0.05, 1.0))
         )
@@ -144,8 +151,8 @@ def _visible_arms(p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, su
         contrast = 1.5 * ARM_SHARE * p.arm_strength * left * (1.0 - 0.4 * p.flocculence)
         area = np.sqrt(spacing * 2.0 * scale) / NATIVE_SCALE
         seen = contrast * _seen(contrast * surface * np.exp(1.0 - radius) * area)
-        best = np.maximum(best, seen)
-    return best
+        mean += seen / len(radii)
+    return mean
 
 
 def true_probabilities(
@@ -230,7 +237,7 @@ def _answer_scores(p: GalaxyParameters, v: Visibility) -> dict[str, dict[str, Fl
     )
     scores["spiralArmCount"] = _arm_counts(p, blur)
     scores["merging"] = _merging(v)
-    clumpy = 0.01 + 0.97 * _logistic((v.clumps + 0.1 * p.flocculence * v.arms - 0.28) / 0.06)
+    clumpy = 0.01 + 0.97 * _logistic((v.clumps + 0.1 * p.flocculence * v.arms - 0.3) / 0.07)
     scores["clumps"] = {"yes": clumpy, "no": 1.0 - clumpy}
     star = p.kind == Kind.STAR
     scores["problem"] = {
@@ -264,8 +271,8 @@ def _merging(v: Visibility) -> dict[str, Floats]:
     """Return votes for the stages of merging."""
     merger = 0.96 * _logistic((v.companion - 0.2) / 0.03)
     strength = np.maximum(v.disturbance, np.minimum(3.0 * v.companion, 0.3))
-    major = (1.0 - merger) * _logistic((strength - 0.46) / 0.05)
-    minor = (1.0 - merger - major) * _logistic((strength - 0.13) / 0.025)
+    major = (1.0 - merger) * _logistic((strength - 0.46) / 0.06)
+    minor = (1.0 - merger - major) * _logistic((strength - 0.18) / 0.035)
     return {
         "none": 1.0 - merger - major - minor,
         "minorDisturbance": minor,
