@@ -1,0 +1,191 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""``morphology compare``: whether a new model is as good as an old one."""
+
+from __future__ import annotations
+
+__all__ = ("command",)
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet
+
+from ..errors import MorphologyError
+from ..inference.engine import Engine
+from ..inference.options import EngineOptions
+from ..model.manifest import Manifest
+from ..model.package import ModelPackage
+from ..model.shipped import find_model
+from ..simulation.frozen_set import EVALUATION_V1
+from ..validation.comparison import compare_likelihoods
+from .evaluate import QUICK, try_model
+from .exams import Exam, frozen_exams, own_exam
+
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """A model's log-probabilities of the votes of one sample."""
+
+    model: str
+    questions: tuple[str, ...]
+    log_probability: npt.NDArray[np.float64]
+    asked: npt.NDArray[np.bool_]
+    checksum: str
+    source: str
+
+
+@click.command("compare", short_help="Say whether a new model is as good as an old one.")
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0.0),
+    default=0.01,
+    show_default=True,
+    help="Loss that does not matter, in nats for each galaxy that was asked a question.",
+)
+@click.option("--strict", is_flag=True, help="Exit non-zero too if the new model may be worse.")
+@click.option("--quick", is_flag=True, help=f"Only {QUICK} galaxies, to see that it works.")
+@click.option(
+    "--votes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of votes to compare on instead of simulated galaxies.",
+)
+@click.option(
+    "--stamps", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="NumPy file of the stamps."
+)
+@click.option("--id-column", default="id", show_default=True, help="Column of the ids in the table of votes.")
+@click.option("--suffix", help="What follows a question's name in Galaxy Zoo's names.  [default: the tree's]")
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=_CORES, help="CPU threads.  [default: all cores]"
+)
+def command(
+    old: str,
+    new: str,
+    margin: float,
+    strict: bool,
+    quick: bool,
+    votes: Path | None,
+    stamps: Path | None,
+    id_column: str,
+    suffix: str | None,
+    threads: int,
+) -> None:
+    """Compare the log-likelihoods that OLD and NEW give the same votes.
+
+    Both are model packages, names of shipped models, or folders that
+    'morphology evaluate' wrote. A question is better if its whole interval
+    of the mean gain lies above zero, as good if it lies above minus the
+    margin, worse if it lies below that, and otherwise undecided; the
+    intervals hold at once with 95 % probability. Exits with 1 if any
+    question, or all together, is worse.
+    """
+    if (votes is None) != (stamps is None):
+        raise click.UsageError("--votes and --stamps go together.")
+    logging.getLogger("lsst.meas.morphology.inference").setLevel(logging.WARNING)
+    exam: Exam | None = None
+    results = []
+    for name in (old, new):
+        if Path(name).is_dir():
+            results.append(_read(Path(name)))
+            continue
+        package = ModelPackage.open(os.fspath(find_model(name)))
+        if exam is None:
+            exam = _exam(package.manifest, quick, votes, stamps, id_column, suffix)
+        results.append(_run(package, exam, threads))
+    first, second = results
+    if first.checksum != second.checksum or first.questions != second.questions:
+        raise MorphologyError(
+            f"{old} was tried on {first.source} and {new} on {second.source}, and the votes differ: nothing"
+            " can be compared. Evaluate both anew."
+        )
+    comparison = compare_likelihoods(
+        first.log_probability, second.log_probability, first.asked, first.questions, margin=margin
+    )
+    click.echo(f"{second.model} against {first.model} on {first.source}")
+    click.echo(comparison.describe())
+    if comparison.worse:
+        click.echo(f"WORSE in {', '.join(comparison.worse)}")
+    elif comparison.undecided:
+        click.echo(f"Not shown to be as good in {', '.join(comparison.undecided)}; nowhere shown to be worse")
+    else:
+        click.echo("As good or better")
+    if comparison.worse or (strict and comparison.undecided):
+        raise SystemExit(1)
+
+
+def _exam(
+    manifest: Manifest,
+    quick: bool,
+    votes: Path | None,
+    stamps: Path | None,
+    id_column: str,
+    suffix: str | None,
+) -> Exam:
+    """Return the sample that is compared on: one not selected on votes."""
+    if votes is not None and stamps is not None:
+        return own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column)
+    samples = tuple(sample for sample in EVALUATION_V1.samples if not sample.selected_on_votes)
+    fair = dataclasses.replace(EVALUATION_V1, samples=samples)
+    return next(frozen_exams(fair, manifest, quick=QUICK if quick else None))
+
+
+def _run(package: ModelPackage, exam: Exam, threads: int) -> _Result:
+    engine = Engine.from_package(package, EngineOptions(threads=threads))
+    (evaluation,) = try_model(engine, [exam])
+    manifest = package.manifest
+    return _Result(
+        f"{manifest.name} {manifest.version}",
+        tuple(exam.tree.slices),
+        evaluation.log_model,
+        evaluation.asked > 0,
+        exam.checksum,
+        f"{exam.source}, {exam.name}",
+    )
+
+
+def _read(folder: Path) -> _Result:
+    """Read what ``morphology evaluate`` wrote."""
+    for path in sorted(folder.glob("galaxies-*.parquet")):
+        table = pyarrow.parquet.read_table(path)
+        marks = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        if marks.get("kind") != "galaxies" or marks.get("selectedOnVotes") == "True":
+            continue
+        ends = "_logLikelihood"
+        questions = tuple(name.removesuffix(ends) for name in table.column_names if name.endswith(ends))
+        return _Result(
+            marks["model"],
+            questions,
+            np.stack([table[name + ends].to_numpy() for name in questions], axis=1),
+            np.stack([table[name + "_votes"].to_numpy() for name in questions], axis=1) > 0,
+            marks["checksum"],
+            f"{marks['source']}, {marks['sample']}",
+        )
+    raise MorphologyError(f"{folder} holds no galaxies-*.parquet as 'morphology evaluate' writes them.")

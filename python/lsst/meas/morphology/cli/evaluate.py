@@ -1,0 +1,162 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""``morphology evaluate``: predictions against votes and truth."""
+
+from __future__ import annotations
+
+__all__ = ("command",)
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import click
+import pyarrow.parquet
+
+from ..inference.engine import Engine
+from ..inference.options import EngineOptions
+from ..model.package import ModelPackage
+from ..model.shipped import find_model
+from ..simulation.frozen_set import EVALUATION_V1
+from ..validation.evaluation import SampleEvaluation, evaluate
+from ..validation.plots import draw_evaluation
+from ..validation.report import evaluation_text
+from ..validation.tables import evaluation_table, galaxies_table
+from .exams import Exam, frozen_exams, own_exam, sit
+
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+QUICK = 256
+"""Galaxies of each sample with ``--quick``."""
+
+
+@click.command("evaluate", short_help="Say how good a model is, on galaxies with known truth or with votes.")
+@click.argument("model")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the table, the text and the plots.",
+)
+@click.option("--quick", is_flag=True, help=f"Only {QUICK} galaxies of each sample, to see that it works.")
+@click.option(
+    "--votes",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of votes, Parquet or CSV, to evaluate on instead of simulated galaxies.",
+)
+@click.option(
+    "--stamps",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="NumPy file of the stamps: arrays flux, and at will valid and id.",
+)
+@click.option("--id-column", default="id", show_default=True, help="Column of the ids in the table of votes.")
+@click.option("--suffix", help="What follows a question's name in Galaxy Zoo's names.  [default: the tree's]")
+@click.option("--by", multiple=True, help="Column to group galaxies by; may be repeated.")
+@click.option("--without-band", multiple=True, help="Take this band away; may be repeated.")
+@click.option("--plots/--no-plots", default=True, help="Whether to draw; needs the extra 'explore'.")
+@click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True)
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option(
+    "--threads", type=click.IntRange(min=1), default=_CORES, help="CPU threads.  [default: all cores]"
+)
+def command(
+    model: str,
+    out: Path,
+    quick: bool,
+    votes: Path | None,
+    stamps: Path | None,
+    id_column: str,
+    suffix: str | None,
+    by: tuple[str, ...],
+    without_band: tuple[str, ...],
+    plots: bool,
+    backend: str,
+    device: str,
+    threads: int,
+) -> None:
+    """Evaluate MODEL, a package or the name of one that ships with the code.
+
+    Without --votes and --stamps it is tried on the frozen set evaluation-v1
+    of simulated galaxies, whose truth is known: as on the sky, and rich in
+    every answer.
+    """
+    if (votes is None) != (stamps is None):
+        raise click.UsageError("--votes and --stamps go together.")
+    logging.getLogger("lsst.meas.morphology.inference").setLevel(logging.WARNING)
+    package = ModelPackage.open(os.fspath(find_model(model)))
+    manifest = package.manifest
+    engine = Engine.from_package(package, EngineOptions(backend=backend, device=device, threads=threads))
+    if votes is None or stamps is None:
+        exams = list(frozen_exams(EVALUATION_V1, manifest, quick=QUICK if quick else None))
+    else:
+        exams = [own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column, by=by)]
+    evaluations = try_model(engine, exams, without_bands=without_band)
+    heading = f"{manifest.name} {manifest.version} on {exams[0].source}"
+    if without_band:
+        heading += f" without {', '.join(without_band)}"
+    metadata = {
+        "model": f"{manifest.name} {manifest.version}",
+        "modelId": manifest.model_id,
+        "source": exams[0].source,
+        "withoutBands": ",".join(without_band),
+        "checksums": json.dumps({exam.name: exam.checksum for exam in exams}),
+    }
+    text = evaluation_text(evaluations, heading, bars=votes is None)
+    out.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(evaluation_table(evaluations, metadata), out / "evaluation.parquet")
+    (out / "evaluation.txt").write_text(text)
+    for exam, evaluation in zip(exams, evaluations, strict=True):
+        marks = {**metadata, "sample": exam.name, "checksum": exam.checksum}
+        marks["selectedOnVotes"] = str(exam.selected_on_votes)
+        pyarrow.parquet.write_table(galaxies_table(evaluation, marks), out / f"galaxies-{exam.name}.parquet")
+        if plots:
+            draw_evaluation(out / f"evaluation-{exam.name}.png", evaluation, title=f"{heading}: {exam.name}")
+    click.echo(text)
+    click.echo(f"Wrote {', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
+
+
+def try_model(
+    engine: Engine, exams: list[Exam], *, without_bands: tuple[str, ...] = ()
+) -> list[SampleEvaluation]:
+    """Evaluate a model on several samples, with a progress bar.
+
+    Parameters
+    ----------
+    engine
+        The model.
+    exams
+        The samples.
+    without_bands
+        Bands to take away.
+
+    Returns
+    -------
+    evaluations
+        One for each sample.
+    """
+    evaluations = []
+    label = f"{engine.manifest.name} {engine.manifest.version}"
+    with click.progressbar(length=sum(map(len, exams)), label=label, show_pos=True, width=30) as bar:
+        for exam in exams:
+            evaluations.append(evaluate(sit(engine, exam, without_bands=without_bands, progress=bar.update)))
+    return evaluations

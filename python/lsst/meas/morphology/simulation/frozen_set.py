@@ -1,0 +1,366 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Frozen sets of simulated galaxies: exams that are set before training.
+
+A set is its definition: seeds and distributions. Whoever changes the
+simulator changes the exam, and is told so by the checksums, which are
+compared before a set is used.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "EVALUATION_V1",
+    "FrozenSample",
+    "FrozenSet",
+    "SampleDefinition",
+    "draw_sample",
+    "picture_fingerprint",
+)
+
+import dataclasses
+import itertools
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ModelMismatchError, MorphologyError
+from ..model.manifest import FieldOfView, Manifest
+from ..questions.tree import QuestionTree
+from .checksums import truth_checksum
+from .galaxies import Mix
+from .objects import SimulatedObjects, draw_objects, select_by_winner
+from .stamps import observe
+from .votes import UNTAUGHT
+
+_LOG = logging.getLogger(__name__)
+
+BANDS = ("g", "r", "i")
+"""Bands in which the sets are seen; a model may use some of them."""
+
+TREE = "rubin"
+"""Name of the tree whose questions the volunteers are asked."""
+
+CONCENTRATION = 60.0
+"""How the volunteers scatter around the probabilities: see `draw_votes`."""
+
+_BLOCK = 32
+"""Objects whose pictures share a stream of random numbers."""
+
+_FINGERPRINTED = 64
+"""Objects whose pictures are looked at by the fingerprint."""
+
+_TOLERANCE = 0.1
+"""Difference in fingerprints that rounding may cause; their scatter from
+one set of pictures to another is several hundred."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleDefinition:
+    """One sample of a frozen set."""
+
+    name: str
+    """Name of the sample."""
+
+    seed: int
+    """Seed of all its random numbers."""
+
+    mix: Mix
+    """Distribution of the galaxies; see `draw_parameters`."""
+
+    magnitude_limit: float
+    """Faintest magnitude in the i band."""
+
+    volunteers: tuple[int, int]
+    """Smallest and largest number of volunteers per galaxy."""
+
+    number: int | None = None
+    """Number of galaxies; `None` if `per_answer` decides."""
+
+    per_answer: int = 0
+    """Confident galaxies wanted of each answer that is ever deserved."""
+
+    first_checksum: str = ""
+    """Checksum of what the first chunk of the stream holds."""
+
+    checksum: str = ""
+    """Checksum of the whole sample."""
+
+    fingerprint: tuple[float, ...] = ()
+    """What `picture_fingerprint` says of the first pictures."""
+
+    @property
+    def selected_on_votes(self) -> bool:
+        """Whether galaxies are in the sample because of their votes.
+
+        If so, their votes are no fair draw, and neither coverage nor
+        likelihood means anything.
+        """
+        return self.per_answer > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenSet:
+    """Samples that models are judged by."""
+
+    name: str
+    """Name of the set, with its version."""
+
+    samples: tuple[SampleDefinition, ...]
+    """The samples."""
+
+
+EVALUATION_V1 = FrozenSet(
+    "evaluation-v1",
+    (
+        SampleDefinition(
+            name="natural",
+            seed=20261124_01,
+            mix="natural",
+            magnitude_limit=21.0,
+            volunteers=(5, 40),
+            number=20000,
+            first_checksum="aef7b4c4e51cfa0d07489cfd71834a0bfe6c43b5ba2044bda61e6f031a902e4e",
+            checksum="66c5374dfca167927b35fcba80d1155b8d761dda8017ab0df52b8e2d214bc98b",
+            fingerprint=(107.529, -397.427, 288.149),
+        ),
+        SampleDefinition(
+            name="stratified",
+            seed=20261124_02,
+            mix="training",
+            magnitude_limit=20.0,
+            volunteers=(40, 40),
+            per_answer=300,
+            first_checksum="b34e25323833453a91ef34be7c1550c4a43430256f85b848601e810cabb68b18",
+            checksum="db3c6438810b2e95b5c83f0e25f05d21f928c76953de8014ba227af9ba08c746",
+            fingerprint=(70.559, 99.502, -383.154),
+        ),
+    ),
+)
+"""The first set: as on the sky, and rich in every answer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenSample:
+    """A sample that has been drawn and found to be as it was frozen."""
+
+    definition: SampleDefinition
+    """What it is."""
+
+    tree: QuestionTree
+    """The questions that its volunteers were asked."""
+
+    objects: SimulatedObjects
+    """The galaxies and their votes."""
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def covariates(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Return what each galaxy's difficulty may depend on.
+
+        Magnitude in i, half-light radius and FWHM in r (arcsec), and depth:
+        the magnitude in r of a point source at five sigma.
+        """
+        fwhm, sigma = self.objects.conditions.reference()
+        noise = 5.0 * sigma * np.sqrt(2.266) * fwhm / 0.2
+        return {
+            "magnitude": self.objects.parameters.magnitude,
+            "size": self.objects.parameters.half_light,
+            "seeing": fwhm,
+            "depth": 31.4 - 2.5 * np.log10(noise),
+        }
+
+    def stamps(self, manifest: Manifest) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
+        """Take pictures of the galaxies as a model wants them.
+
+        Parameters
+        ----------
+        manifest
+            The model: bands, size and field of view.
+
+        Yields
+        ------
+        flux, valid
+            Pictures of the next galaxies, ``[n, band, size, size]``. They
+            differ with size and field of view, noise included; galaxies and
+            votes do not.
+
+        Raises
+        ------
+        ModelMismatchError
+            Raised if the model looks at other bands, answers other
+            questions or takes no fluxes.
+        """
+        check_model(manifest, self.tree)
+        bands = [BANDS.index(band) for band in manifest.bands]
+        for block, start in enumerate(range(0, len(self), _BLOCK)):
+            part = self.objects[start : start + _BLOCK]
+            flux, valid, _ = observe(
+                np.random.default_rng([self.definition.seed, 1, block]),
+                part.parameters,
+                part.conditions,
+                stamp_size=manifest.stamp_size,
+                field_of_view=manifest.field_of_view,
+            )
+            yield flux[:, bands], valid[:, bands]
+
+
+def check_model(manifest: Manifest, tree: QuestionTree) -> None:
+    """Raise if a model cannot sit the exam.
+
+    Parameters
+    ----------
+    manifest
+        The model.
+    tree
+        The questions of the exam.
+
+    Raises
+    ------
+    ModelMismatchError
+        Raised if the model looks at other bands, answers other questions or
+        takes no fluxes.
+    """
+    name = f"Model {manifest.name} {manifest.version}"
+    if manifest.votes is None:
+        raise ModelMismatchError(f"{name} predicts no votes.")
+    if manifest.pixels != "nJy" or not set(manifest.bands) <= set(BANDS):
+        raise ModelMismatchError(
+            f"{name} takes {manifest.pixels} in bands {', '.join(manifest.bands)}; the frozen galaxies are"
+            f" seen in nJy in {', '.join(BANDS)}."
+        )
+    if manifest.tree.answer_columns != tree.answer_columns:
+        raise ModelMismatchError(
+            f"{name} answers the questions of tree {manifest.tree.name!r}; volunteers were asked those of"
+            f" {tree.name!r}."
+        )
+
+
+def draw_sample(
+    definition: SampleDefinition, *, quick: int | None = None, check: bool = True
+) -> FrozenSample:
+    """Draw a sample and compare it with its checksums.
+
+    Parameters
+    ----------
+    definition
+        The sample.
+    quick
+        Number of galaxies to draw instead of all, for tests; of those that
+        the first chunk gives.
+    check
+        Whether to compare; without, a set can be frozen anew.
+
+    Returns
+    -------
+    sample
+        The sample.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if the simulator no longer makes what was frozen.
+    """
+    tree = QuestionTree.load(TREE)
+    chunks = draw_objects(
+        definition.seed,
+        tree,
+        bands=BANDS,
+        mix=definition.mix,
+        magnitude_limit=definition.magnitude_limit,
+        volunteers=definition.volunteers,
+    )
+    first = next(chunks)
+    if check:
+        _compare(definition.name, "first objects", truth_checksum(first), definition.first_checksum)
+    if quick is not None:
+        return FrozenSample(definition, tree, _begin(definition, first, tree, quick))
+    chunks = itertools.chain([first], chunks)
+    if definition.number is None:
+        objects = select_by_winner(chunks, tree, per_answer=definition.per_answer, without=UNTAUGHT)
+    else:
+        number = definition.number
+        parts = list(itertools.islice(chunks, -(-number // len(first))))
+        objects = SimulatedObjects.concatenate(parts)[:number]
+    sample = FrozenSample(definition, tree, objects)
+    if check:
+        _compare(definition.name, "objects", truth_checksum(objects), definition.checksum)
+        _compare_pictures(sample)
+    _LOG.info("Sample %s: %d galaxies", definition.name, len(sample))
+    return sample
+
+
+def _begin(
+    definition: SampleDefinition, first: SimulatedObjects, tree: QuestionTree, number: int
+) -> SimulatedObjects:
+    """Return a few objects of the first chunk, of a kind with the sample."""
+    if definition.selected_on_votes:
+        few = -(-number // tree.n_answers)
+        first = select_by_winner([first], tree, per_answer=few, without=UNTAUGHT, complete=False)
+    return first[:number]
+
+
+def picture_fingerprint(sample: FrozenSample) -> tuple[float, ...]:
+    """Return a few numbers that change if pictures are taken otherwise.
+
+    Parameters
+    ----------
+    sample
+        The sample, of which the first 64 galaxies are looked at, in 64
+        pixels and the default model's field of view.
+
+    Returns
+    -------
+    fingerprint
+        For each band the sum over pixels of ``asinh(flux / 30 nJy)`` with
+        signs drawn at random.
+    """
+    view = FieldOfView(rule="radius", multiple=3.0, min_arcsec=12.8, max_arcsec=64.0)
+    rng = np.random.default_rng(0)
+    total = np.zeros(len(BANDS))
+    for block, start in enumerate(range(0, min(_FINGERPRINTED, len(sample)), _BLOCK)):
+        part = sample.objects[start : start + _BLOCK]
+        stream = np.random.default_rng([sample.definition.seed, 1, block])
+        flux, _, _ = observe(stream, part.parameters, part.conditions, stamp_size=64, field_of_view=view)
+        signs = rng.integers(0, 2, flux.shape) * 2 - 1
+        total += (np.arcsinh(flux.astype(np.float64) / 30.0) * signs).sum(axis=(0, 2, 3))
+    return tuple(round(float(value), 3) for value in total)
+
+
+def _compare(name: str, what: str, found: str, frozen: str) -> None:
+    if found != frozen:
+        raise MorphologyError(
+            f"The {what} of the frozen sample {name!r} have the checksum {found}, not {frozen}: the simulator"
+            " has changed since, and results would not be comparable. Freeze a new set under a new name."
+        )
+
+
+def _compare_pictures(sample: FrozenSample) -> None:
+    found, frozen = picture_fingerprint(sample), sample.definition.fingerprint
+    if len(frozen) != len(found) or not np.allclose(found, frozen, rtol=0.0, atol=_TOLERANCE):
+        raise MorphologyError(
+            f"The pictures of the frozen sample {sample.definition.name!r} have the fingerprint {found}, not"
+            f" {frozen}: the simulator has changed since. Freeze a new set under a new name."
+        )
