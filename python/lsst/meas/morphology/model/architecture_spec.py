@@ -80,6 +80,9 @@ class ResNetArchitecture(Record):
     """Number of rendered channels, the first ones, that are also shown less
     their surroundings; `None` for none."""
 
+    distance: bool | None = None
+    """Whether each pixel's distance from the object is shown as well."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(self.depths) != len(self.widths):

@@ -153,6 +153,9 @@ def _resnet_stages(architecture: ResNetArchitecture, channels: int) -> list[nn.M
     if architecture.contrast is not None:
         stages.append(_LocalContrast(architecture.contrast))
         channels += architecture.contrast
+    if architecture.distance:
+        stages.append(_Distance())
+        channels += 1
     stages += [nn.Conv2d(channels, before, 3, 2, 1, bias=False), _BatchNorm(before), nn.ReLU()]
     for index, (depth, width) in enumerate(zip(architecture.depths, architecture.widths, strict=True)):
         for block in range(depth):
@@ -177,6 +180,20 @@ class _LocalContrast(nn.Module):
         near = nn.functional.avg_pool2d(shown, 3, 1, 1, count_include_pad=False)
         far = nn.functional.avg_pool2d(shown, 9, 1, 4, count_include_pad=False)
         return torch.cat([image, _CONTRAST_GAIN * (near - far)], dim=1)
+
+
+class _Distance(nn.Module):
+    """Adds to an image each pixel's distance from the centre.
+
+    The object is at the centre always, but a mean over all pixels cannot
+    tell its clumps from the neighbours around it.
+    """
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        size = image.shape[-1]
+        axis = (torch.arange(size, device=image.device) - (size - 1) / 2.0) / size
+        distance = torch.sqrt(axis[:, None].square() + axis.square())
+        return torch.cat([image, torch.zeros_like(image[:, :1]) + distance], dim=1)
 
 
 class _BatchNorm(nn.Module):

@@ -44,8 +44,8 @@ RECIPES = ("rubin", "smoke")
 _BANDS = ("g", "r", "i")
 
 _ENCODERS: dict[str, Architecture] = {
-    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(16, 32, 64, 128), contrast=3),
-    "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16), contrast=3),
+    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(16, 32, 64, 128), contrast=3, distance=True),
+    "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16), contrast=3, distance=True),
 }
 
 
