@@ -38,7 +38,7 @@ type Parent = tuple[str, str]
 _TREE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _QUESTION_NAME = re.compile(r"[a-z][A-Za-z0-9]*")
 _ANSWER_NAME = re.compile(r"[A-Za-z0-9]+")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _SUFFIX = re.compile(r"[A-Za-z0-9-]*")
 
 _MAX_NAME = 24

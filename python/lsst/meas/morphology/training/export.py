@@ -141,7 +141,7 @@ def export_program(
             raise MissingExtraError(module, "train", "write a model package") from error
     masks = _masks(network)
     stamps, samples = torch.export.Dim("n"), torch.export.Dim("t")
-    with _quiet():
+    with _quiet(), _plain_attention(network):
         exported = torch.onnx.export(
             network,
             (torch.from_numpy(flux), torch.from_numpy(valid), masks.repeat(2, 1)),
@@ -208,6 +208,23 @@ def _refer(model: onnx.ModelProto, spans: Mapping[str, TensorSpan]) -> None:
         for key, value in reference.items():
             entry = tensor.external_data.add()
             entry.key, entry.value = key, str(value)
+
+
+@contextlib.contextmanager
+def _plain_attention(network: torch.nn.Module) -> Iterator[None]:
+    """Write attention as products, not as one operator.
+
+    The exporter replaces that operator by another layout of memory than it
+    had traced, and then fails in what follows.
+    """
+    fused: list[Any] = [module for module in network.modules() if getattr(module, "fused_attn", False)]
+    try:
+        for module in fused:
+            module.fused_attn = False
+        yield
+    finally:
+        for module in fused:
+            module.fused_attn = True
 
 
 @contextlib.contextmanager

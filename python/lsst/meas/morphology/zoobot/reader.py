@@ -28,6 +28,7 @@ __all__ = ("Inert", "read_torch_file")
 import os
 import pathlib
 import pickle
+import re
 import warnings
 import zipfile
 from typing import Any
@@ -35,6 +36,9 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
+
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+"""What torch says that a file wants, in the message of its refusal."""
 
 _INERT = (
     "zoobot.shared.schemas.Schema",
@@ -112,8 +116,11 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
+        if match := _GLOBAL.search(str(error)):
+            raise _refusal(source, [match[1]]) from error
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0]
         raise CheckpointError(
-            f"{source} is refused: it is not only data. Nothing in it was run. {_first_line(error)}"
+            f"{source} is refused: it is not only data, or damaged. Nothing in it was run. {reason[:300]}"
         ) from error
     # A damaged file ends in errors of many kinds, whose base is this one.
     except Exception as error:
@@ -129,10 +136,14 @@ def _refuse_globals(source: str) -> None:
         # A file of torch before 1.6; torch refuses it, if need be, itself.
         return
     if wanted := sorted(torch.serialization.get_unsafe_globals_in_checkpoint(source)):
-        raise CheckpointError(
-            f"{source} is refused: unpickling it would import {', '.join(wanted)}, and so could run any code."
-            " Nothing in it was run. If you trust its author, have it saved again with weights only."
-        )
+        raise _refusal(source, wanted)
+
+
+def _refusal(source: str, wanted: list[str]) -> CheckpointError:
+    return CheckpointError(
+        f"{source} is refused: unpickling it would import {', '.join(wanted)}, and so could run any code."
+        " Nothing in it was run. If you trust its author, have it saved again with weights only."
+    )
 
 
 def _first_line(error: Exception) -> str:
