@@ -49,7 +49,7 @@ def evaluation_text(evaluations: Sequence[SampleEvaluation], heading: str, *, ba
     Returns
     -------
     text
-        Lines of at most 110 characters.
+        Lines of at most 150 characters.
     """
     lines = [heading, "=" * len(heading), ""]
     if bars:
