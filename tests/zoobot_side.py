@@ -46,6 +46,12 @@ from zoobot.pytorch.predictions import predict_on_catalog
 from zoobot.pytorch.training import finetune
 from zoobot.shared import schemas
 
+SPREAD = 0.3
+"""Standard deviation of a head's outputs over images, before its last
+function. An encoder of random weights tells images apart but little, and
+what separates them separates rounding errors too.
+"""
+
 LABELS = {"classes": ["zero", "one", "two"], "scalar": ["size"]}
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
 
@@ -72,8 +78,9 @@ def spread(head: torch.nn.Module, features: torch.Tensor) -> None:
     with torch.no_grad():
         torch.nn.init.normal_(linear.weight)
         logits = features @ linear.weight.T
-        linear.weight /= logits.std(dim=0)[:, None]
-        linear.bias.copy_(torch.randn(linear.bias.shape) - logits.mean(dim=0) / logits.std(dim=0))
+        scale = SPREAD / logits.std(dim=0)
+        linear.weight *= scale[:, None]
+        linear.bias.copy_(torch.randn(linear.bias.shape) - logits.mean(dim=0) * scale)
 
 
 def make_model(

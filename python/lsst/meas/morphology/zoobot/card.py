@@ -46,6 +46,8 @@ def write_card(manifest: Manifest, checkpoint: Checkpoint, encoder: EncoderSpec)
     """
     origin = manifest.origin
     assert origin is not None
+    import timm
+
     file = f"`{origin.file}`" + (f" (SHA-256 {origin.sha256})" if origin.sha256 else "")
     parts = [
         f"# {manifest.title}",
@@ -53,8 +55,8 @@ def write_card(manifest: Manifest, checkpoint: Checkpoint, encoder: EncoderSpec)
         "## Where it comes from",
         (
             f"Converted, without change to its weights, from {file}, a {origin.kind} ({origin.software})."
-            f" Its encoder is timm's `{encoder.architecture.name}` with {encoder.channels} channel(s),"
-            f" {encoder.how}."
+            f" Its encoder is timm's `{encoder.architecture.name}` (version {timm.__version__}) with"
+            f" {encoder.channels} channel(s), {encoder.how}."
         ),
         "## What it answers",
         _answers(manifest),

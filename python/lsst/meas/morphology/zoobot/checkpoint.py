@@ -49,6 +49,19 @@ Kind = Literal[
 
 type Weights = dict[str, torch.Tensor]
 
+_OLD_ARGUMENTS = frozenset(
+    (
+        "n_blocks",
+        "n_layers",
+        "lr_decay",
+        "dropout_prob",
+        "always_train_batchnorm",
+        "cosine_schedule",
+        "from_scratch",
+    )
+)
+"""Arguments that only Zoobot before 2.9 had."""
+
 _HEAD = re.compile(r"head\.(?:linear|\d+(?:\.\d+)*)\.(weight|bias)")
 
 
@@ -86,6 +99,11 @@ class Checkpoint:
 
     lightning_version: str = ""
     """Version of Lightning that saved it."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it was made by Zoobot before 2.9, which drew crops."""
+        return not _OLD_ARGUMENTS.isdisjoint(self.hyperparameters)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

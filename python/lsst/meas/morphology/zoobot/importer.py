@@ -126,6 +126,12 @@ def import_checkpoint(
     checkpoint, encoder = load_source(source, options)
     sight = make_sight(options.sight, channels=encoder.channels, bands=options.bands)
     manifest = describe_checkpoint(checkpoint, encoder, sight, options)
+    if checkpoint.is_old and options.sight == "images":
+        _LOG.warning(
+            "%s was made by Zoobot 2.0, which drew crops at random; the model is shown the central ones of"
+            " 2.9. The sight 'images-2.0' draws as it did.",
+            checkpoint.source,
+        )
     network = build_network(manifest)
     _load(network, checkpoint, encoder)
     flux, valid = example_stamps(len(sight.bands), options.size, sight.pixels)
@@ -228,7 +234,7 @@ def describe_checkpoint(
                 seed=seed if isinstance(seed, int) else 0,
             ),
             origin=Origin(
-                software="Zoobot"
+                software=("Zoobot 2.0" if checkpoint.is_old else "Zoobot")
                 + (
                     f", saved by Lightning {checkpoint.lightning_version}"
                     if checkpoint.lightning_version
