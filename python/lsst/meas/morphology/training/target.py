@@ -226,8 +226,8 @@ def _classes(values: np.ma.MaskedArray[Any, Any], column: str, source: str) -> C
     question = Question(
         name=_camel(column, fallback="target"),
         answers=tuple(_camel(name, fallback="class") for name in names),
-        label=column,
-        answer_labels=tuple(names),
+        label=_label(column),
+        answer_labels=tuple(map(_label, names)),
         text=f"Which class of {column}?" if names != ["yes", "no"] else f"{column}?",
     )
     tree = QuestionTree(name=snake_name(column), title=f"Classes of {column}", questions=(question,))
@@ -260,6 +260,11 @@ def _camel(text: str, *, fallback: str) -> str:
     if fallback == "target" and not name[0].isalpha():
         name = f"{fallback}{name}"
     return name[:24]
+
+
+def _label(text: str) -> str:
+    """Return text as Galaxy Zoo would label an answer."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") or "class"
 
 
 def snake_name(text: str) -> str:
