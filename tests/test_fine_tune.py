@@ -230,8 +230,8 @@ def test_votes_go_on_from_the_model(
         tiny_package, _table(stamps, **columns), tmp_path / "v.morph", stamps=stamps, options=options
     )
     fraction = _fractions(result.package, stamps)[:, tree.column_index("smoothOrFeatured", "featuredOrDisk")]
-    assert np.abs(fraction - featured / 20.0).mean() < 0.1
-    assert result.figures["heldOut.smoothOrFeatured.deviation"] < 0.1
+    assert np.abs(fraction - featured / 20.0).mean() < 0.15
+    assert result.figures["heldOut.smoothOrFeatured.deviation"] < 0.15
     before, after = ModelPackage.open(tiny_package).read_weights(), result.package.read_weights()
     untouched = tree.slices["spiralWinding"]
     # Without votes there is no gradient, only the decay of the weights.
