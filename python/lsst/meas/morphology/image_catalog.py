@@ -45,6 +45,7 @@ from .images.reader import ImageBatch, read_images
 from .images.views import View
 from .inference.engine import Engine, Predictions
 from .inference.options import EngineOptions
+from .inference.pool import EnginePool
 from .model.manifest import Manifest
 from .model.package import ModelPackage
 from .model.rendering_spec import Rgb8Rendering
@@ -134,8 +135,8 @@ def predict_catalog(
     averaged over them.
     """
     view = _view(package.manifest, draws, seed)
-    engine = Engine.from_package(package, options)
-    run = _Run(engine, catalog, view, embeddings)
+    pool = EnginePool.from_package(package, options)
+    run = _Run(pool, catalog, view, embeddings)
     images = flagged = 0
     started = time.perf_counter()
     with _Writer(out) as writer:
@@ -149,7 +150,7 @@ def predict_catalog(
             progress(len(problems))
     if flagged > _SHOWN:
         _LOG.warning("Flagged: %d images in all; the table says why.", flagged)
-    return PredictionSummary(images, flagged, time.perf_counter() - started, engine.description)
+    return PredictionSummary(images, flagged, time.perf_counter() - started, pool.description)
 
 
 def _view(manifest: Manifest, draws: int, seed: int) -> View:
@@ -170,12 +171,16 @@ def _view(manifest: Manifest, draws: int, seed: int) -> View:
     )
 
 
+type _Batch = tuple[CatalogRows, ImageBatch]
+
+
 class _Run:
     """Images in, tables out, batch by batch."""
 
-    def __init__(self, engine: Engine, catalog: ImageCatalog, view: View, embeddings: bool) -> None:
-        self.engine, self.catalog, self.view = engine, catalog, view
-        manifest = engine.manifest
+    def __init__(self, pool: EnginePool, catalog: ImageCatalog, view: View, embeddings: bool) -> None:
+        self.pool, self.catalog, self.view = pool, catalog, view
+        self.manifest = manifest = pool.manifest
+        self.model_id = manifest.model_id
         self.tree = None if manifest.votes is None else manifest.tree
         others = (manifest.votes, manifest.classes, manifest.scalar)
         self.embeds = manifest.embedding is not None and (embeddings or not any(others))
@@ -186,8 +191,15 @@ class _Run:
         """Yield a table and the problems of each batch; the first has no
         rows.
         """
-        empty = ImageBatch(self._no_pixels(), np.empty(0, np.bool_), ())
-        yield self._table(CatalogRows((), ()), empty), ()
+        return self.pool.map(
+            self._table, itertools.chain([self._nothing()], self._batches(readers, batch_size))
+        )
+
+    def _nothing(self) -> _Batch:
+        pixels = np.empty((0, 3, self.view.size, self.view.size), np.float32)
+        return CatalogRows((), ()), ImageBatch(pixels, np.empty(0, np.bool_), ())
+
+    def _batches(self, readers: int, batch_size: int) -> Iterator[_Batch]:
         # The reader runs ahead, so the rows are remembered until they come
         # back with their pixels.
         shown, named = itertools.tee(
@@ -198,15 +210,11 @@ class _Run:
         paths = (self.catalog.locate(file) for _, file in shown)
         for batch in read_images(paths, self.view, batch_size=batch_size, threads=readers):
             pairs = list(itertools.islice(named, len(batch)))
-            rows = CatalogRows(tuple(one for one, _ in pairs), tuple(file for _, file in pairs))
-            yield self._table(rows, batch), batch.problems
+            yield CatalogRows(tuple(one for one, _ in pairs), tuple(file for _, file in pairs)), batch
 
-    def _no_pixels(self) -> npt.NDArray[np.float32]:
-        return np.empty((0, 3, self.view.size, self.view.size), np.float32)
-
-    def _table(self, rows: CatalogRows, batch: ImageBatch) -> pa.Table:
-        manifest = self.engine.manifest
-        outputs = self.engine.predict(batch.pixels, np.ones(batch.pixels.shape, np.bool_))
+    def _table(self, engine: Engine, rows_and_batch: _Batch) -> tuple[pa.Table, tuple[str | None, ...]]:
+        rows, batch = rows_and_batch
+        outputs = engine.predict(batch.pixels, np.ones(batch.pixels.shape, np.bool_))
         posteriors = None
         if self.tree is not None:
             assert outputs.alpha is not None
@@ -214,27 +222,27 @@ class _Run:
             # Views and dropout masks alike are samples of the posterior.
             alpha = outputs.alpha.reshape(-1, self.view.draws * outputs.alpha.shape[1], answers)
             posteriors = summarize(_spread(alpha, batch.good), self.tree)
-        return image_table(
+        table = image_table(
             names={self.catalog.id_column: rows.ids, self.catalog.file_column: rows.files},
             problems=batch.problems,
-            model_id=manifest.model_id,
+            model_id=self.model_id,
             tree=self.tree,
             posteriors=posteriors,
             values=self._values(outputs, batch.good),
             embedding=self._mean(outputs.embedding, batch.good) if self.embeds else None,
         )
+        return table, batch.problems
 
     def _values(
         self, outputs: Predictions, good: npt.NDArray[np.bool_]
     ) -> dict[str, npt.NDArray[np.float32]]:
-        manifest = self.engine.manifest
         values = {}
-        if manifest.classes is not None:
+        if self.manifest.classes is not None:
             probabilities = self._mean(outputs.classes, good)
-            for index, name in enumerate(manifest.classes.names):
+            for index, name in enumerate(self.manifest.classes.names):
                 values[f"{name}_probability"] = probabilities[:, index]
-        if manifest.scalar is not None:
-            values[manifest.scalar.name] = self._mean(outputs.scalar, good)[:, 0]
+        if self.manifest.scalar is not None:
+            values[self.manifest.scalar.name] = self._mean(outputs.scalar, good)[:, 0]
         return values
 
     def _mean(

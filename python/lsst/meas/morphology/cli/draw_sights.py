@@ -41,7 +41,9 @@ def command(out: Path, examples: tuple[Path, ...], count: int, seed: int) -> Non
     The picture OUT has a row of simulated galaxies for each rendering and,
     above them, EXAMPLES: images of Galaxy Zoo as a Zoobot model sees them.
     """
-    from ..explore.sights import draw_sights
+    from ..explore.sights import SIGHT_BANDS, SIGHT_FIELD, draw_sights
+    from ..simulation.stamps import sample_stamps
 
-    draw_sights(out, examples, count=count, seed=seed)
+    stamps = sample_stamps(seed, count, bands=SIGHT_BANDS, stamp_size=224, field_of_view=SIGHT_FIELD)
+    draw_sights(out, stamps.flux, stamps.valid, stamps.arcsec_per_px, examples)
     click.echo(out)

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("RENDERINGS", "draw_sights")
+__all__ = ("RENDERINGS", "SIGHT_BANDS", "SIGHT_FIELD", "draw_sights")
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +43,6 @@ from ..model.rendering_spec import (
     LegacySurveyRendering,
     Rendering,
 )
-from ..simulation.stamps import SimulatedStamps, sample_stamps
 
 RENDERINGS: dict[str, tuple[Rendering, tuple[str, ...]]] = {
     "Legacy Survey, g r i": (LegacySurveyRendering.for_bands("gri"), ("g", "r", "i")),
@@ -58,28 +57,36 @@ RENDERINGS: dict[str, tuple[Rendering, tuple[str, ...]]] = {
 }
 """The renderings that are drawn, each with its bands."""
 
-_BANDS = ("g", "r", "i", "z")
-_FIELD = FieldOfView(rule="radius", multiple=4.7, min_arcsec=8.0, max_arcsec=240.0)
+SIGHT_BANDS = ("g", "r", "i", "z")
+"""Bands of the stamps that are drawn."""
+
+SIGHT_FIELD = FieldOfView(rule="radius", multiple=4.7, min_arcsec=8.0, max_arcsec=240.0)
+"""Galaxy Zoo's field of view, less the margin that Zoobot cuts off."""
 
 
 def draw_sights(
-    path: str | Path, examples: Sequence[Path] = (), *, count: int = 5, seed: int = 3, size: int = 224
+    path: str | Path,
+    flux: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    arcsec_per_px: npt.NDArray[np.float32],
+    examples: Sequence[Path] = (),
 ) -> None:
-    """Draw simulated galaxies as each rendering shows them to a network.
+    """Draw galaxies as each rendering shows them to a network.
 
     Parameters
     ----------
     path
         The picture to write.
+    flux
+        Stamps of galaxies (nJy per stamp pixel) in the bands `SIGHT_BANDS`,
+        ``[n, band, size, size]``.
+    valid
+        Which of their pixels were measured, of the same shape.
+    arcsec_per_px
+        Pixel scales of the stamps (arcsec), ``[n]``.
     examples
         Images of Galaxy Zoo, for a first row: what Zoobot 2.9 shows a model
         of them.
-    count
-        Number of simulated galaxies.
-    seed
-        Seed of the simulation.
-    size
-        Side of the stamps in pixels.
 
     Raises
     ------
@@ -93,13 +100,12 @@ def draw_sights(
     except ImportError as error:
         raise MissingExtraError("matplotlib", "explore", "draw pictures") from error
 
-    stamps = sample_stamps(seed, count, bands=_BANDS, stamp_size=size, field_of_view=_FIELD)
     rows: list[tuple[str, list[npt.NDArray[np.float32]]]] = []
     if examples:
-        views = [np.asarray(central_view(decode_image(file), size)) for file in examples]
+        views = [np.asarray(central_view(decode_image(file), flux.shape[-1])) for file in examples]
         rows.append(("Galaxy Zoo's own images", [view.astype(np.float32) / 255.0 for view in views]))
     for title, (rendering, bands) in RENDERINGS.items():
-        rows.append((title, list(_rendered(stamps, rendering, bands))))
+        rows.append((title, list(_rendered(flux, valid, arcsec_per_px, rendering, bands))))
     columns = max(len(pictures) for _, pictures in rows)
     figure = Figure(figsize=(1.7 * columns, 1.9 * len(rows)), layout="constrained")
     axes = figure.subplots(len(rows), columns, squeeze=False)
@@ -114,7 +120,11 @@ def draw_sights(
 
 
 def _rendered(
-    stamps: SimulatedStamps, rendering: Rendering, bands: tuple[str, ...]
+    flux: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    arcsec_per_px: npt.NDArray[np.float32],
+    rendering: Rendering,
+    bands: tuple[str, ...],
 ) -> npt.NDArray[np.float32]:
     """Return the channels of each stamp, ``[n, y, x, channel]`` in 0 to 1,
     north up as in Galaxy Zoo's images.
@@ -134,16 +144,16 @@ def _rendered(
             "purpose": "commissioning",
             "bands": bands,
             "pixels": "nJy" if own else "nJy/arcsec2",
-            "stamp_size": stamps.flux.shape[-1],
-            "field_of_view": _FIELD,
+            "stamp_size": flux.shape[-1],
+            "field_of_view": SIGHT_FIELD,
             "rendering": rendering,
             "architecture": {"kind": "convnext", "depths": (1,), "widths": (1,)},
             "embedding": {"features": 1},
             "training": {"data": "none", "seed": 0},
         }
     )
-    chosen = [_BANDS.index(band) for band in bands]
-    flux = in_model_unit(stamps.flux[:, chosen], stamps.arcsec_per_px, manifest.pixels)
-    channels = build_renderer(manifest)(torch.from_numpy(flux), torch.from_numpy(stamps.valid[:, chosen]))
+    chosen = [SIGHT_BANDS.index(band) for band in bands]
+    pixels = in_model_unit(flux[:, chosen], arcsec_per_px, manifest.pixels)
+    channels = build_renderer(manifest)(torch.from_numpy(pixels), torch.from_numpy(valid[:, chosen]))
     pictures: npt.NDArray[np.float32] = np.clip(channels.numpy(), 0.0, 1.0)
     return np.moveaxis(pictures, 1, -1)[:, ::-1]
