@@ -75,9 +75,12 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     modules={
         "check-model": ".check_model",
+        "compare": ".compare",
         "demo": ".demo",
+        "evaluate": ".evaluate",
         "draw-sights": ".draw_sights",
         "export-galaxy-zoo": ".export_galaxy_zoo",
+        "fine-tune": ".fine_tune",
         "import-zoobot": ".import_zoobot",
         "predict": ".predict",
         "simulate-repo": ".simulate_repo",
