@@ -35,7 +35,8 @@ from click.testing import CliRunner, Result
 
 from lsst.meas.morphology.cli.main import main
 from lsst.meas.morphology.questions.tree import QuestionTree
-from lsst.meas.morphology.simulation.frozen_set import CONCENTRATION, EVALUATION_V1, draw_sample
+from lsst.meas.morphology.simulation.frozen_definition import EVALUATION_V1
+from lsst.meas.morphology.simulation.frozen_set import CONCENTRATION, draw_sample
 from lsst.meas.morphology.validation.bars import check_bars
 from lsst.meas.morphology.validation.evaluation import LabelledPredictions, evaluate
 from lsst.meas.morphology.validation.report import evaluation_text

@@ -36,10 +36,11 @@ from lsst.meas.morphology.model.manifest import Manifest
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.questions.tree import QuestionTree
 from lsst.meas.morphology.simulation.checksums import truth_checksum
+from lsst.meas.morphology.simulation.frozen_definition import EVALUATION_V1
 from lsst.meas.morphology.simulation.frozen_set import (
-    EVALUATION_V1,
     check_model,
     draw_sample,
+    freeze,
     picture_fingerprint,
 )
 from lsst.meas.morphology.simulation.objects import draw_objects, select_by_winner
@@ -56,6 +57,7 @@ def manifest(make_package: Callable[..., Path]) -> Manifest:
 
 def test_the_simulator_still_makes_what_was_frozen() -> None:
     sample = draw_sample(NATURAL)
+    assert freeze(NATURAL) == NATURAL
     assert len(sample) == 20000
     assert sample.objects.votes[:, RUBIN.slices["smoothOrFeatured"]].sum(axis=1).max() == 40
     covariates = sample.covariates()

@@ -41,7 +41,7 @@ from ..inference.options import EngineOptions
 from ..model.manifest import Manifest
 from ..model.package import ModelPackage
 from ..model.shipped import find_model
-from ..simulation.frozen_set import EVALUATION_V1
+from ..simulation.frozen_definition import EVALUATION_V1
 from ..validation.comparison import compare_likelihoods
 from .evaluate import QUICK, try_model
 from .exams import Exam, frozen_exams, own_exam

@@ -37,7 +37,7 @@ from ..inference.engine import Engine
 from ..inference.options import EngineOptions
 from ..model.package import ModelPackage
 from ..model.shipped import find_model
-from ..simulation.frozen_set import EVALUATION_V1
+from ..simulation.frozen_definition import EVALUATION_V1
 from ..validation.evaluation import SampleEvaluation, evaluate
 from ..validation.plots import draw_evaluation
 from ..validation.report import evaluation_text

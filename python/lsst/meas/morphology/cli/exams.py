@@ -41,7 +41,8 @@ from ..inference.engine import Engine
 from ..model.manifest import Manifest
 from ..questions.tree import QuestionTree
 from ..simulation.checksums import truth_checksum
-from ..simulation.frozen_set import CONCENTRATION, FrozenSet, check_model, draw_sample
+from ..simulation.frozen_definition import FrozenSet
+from ..simulation.frozen_set import CONCENTRATION, check_model, draw_sample
 from ..tables.galaxy_zoo import answer_names
 from ..validation.evaluation import LabelledPredictions
 

@@ -19,21 +19,15 @@
 # You should have received a copy of the GNU General Public License
 # along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-"""Frozen sets of simulated galaxies: exams that are set before training.
-
-A set is its definition: seeds and distributions. Whoever changes the
-simulator changes the exam, and is told so by the checksums, which are
-compared before a set is used.
-"""
+"""Draw frozen sets of simulated galaxies, and check that they are so."""
 
 from __future__ import annotations
 
 __all__ = (
-    "EVALUATION_V1",
     "FrozenSample",
-    "FrozenSet",
-    "SampleDefinition",
+    "check_model",
     "draw_sample",
+    "freeze",
     "picture_fingerprint",
 )
 
@@ -49,7 +43,7 @@ from ..errors import ModelMismatchError, MorphologyError
 from ..model.manifest import FieldOfView, Manifest
 from ..questions.tree import QuestionTree
 from .checksums import truth_checksum
-from .galaxies import Mix
+from .frozen_definition import SampleDefinition
 from .objects import SimulatedObjects, draw_objects, select_by_winner
 from .stamps import observe
 from .votes import UNTAUGHT
@@ -74,91 +68,6 @@ _FINGERPRINTED = 64
 _TOLERANCE = 0.1
 """Difference in fingerprints that rounding may cause; their scatter from
 one set of pictures to another is several hundred."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SampleDefinition:
-    """One sample of a frozen set."""
-
-    name: str
-    """Name of the sample."""
-
-    seed: int
-    """Seed of all its random numbers."""
-
-    mix: Mix
-    """Distribution of the galaxies; see `draw_parameters`."""
-
-    magnitude_limit: float
-    """Faintest magnitude in the i band."""
-
-    volunteers: tuple[int, int]
-    """Smallest and largest number of volunteers per galaxy."""
-
-    number: int | None = None
-    """Number of galaxies; `None` if `per_answer` decides."""
-
-    per_answer: int = 0
-    """Confident galaxies wanted of each answer that is ever deserved."""
-
-    first_checksum: str = ""
-    """Checksum of what the first chunk of the stream holds."""
-
-    checksum: str = ""
-    """Checksum of the whole sample."""
-
-    fingerprint: tuple[float, ...] = ()
-    """What `picture_fingerprint` says of the first pictures."""
-
-    @property
-    def selected_on_votes(self) -> bool:
-        """Whether galaxies are in the sample because of their votes.
-
-        If so, their votes are no fair draw, and neither coverage nor
-        likelihood means anything.
-        """
-        return self.per_answer > 0
-
-
-@dataclasses.dataclass(frozen=True)
-class FrozenSet:
-    """Samples that models are judged by."""
-
-    name: str
-    """Name of the set, with its version."""
-
-    samples: tuple[SampleDefinition, ...]
-    """The samples."""
-
-
-EVALUATION_V1 = FrozenSet(
-    "evaluation-v1",
-    (
-        SampleDefinition(
-            name="natural",
-            seed=20261124_01,
-            mix="natural",
-            magnitude_limit=21.0,
-            volunteers=(5, 40),
-            number=20000,
-            first_checksum="aef7b4c4e51cfa0d07489cfd71834a0bfe6c43b5ba2044bda61e6f031a902e4e",
-            checksum="66c5374dfca167927b35fcba80d1155b8d761dda8017ab0df52b8e2d214bc98b",
-            fingerprint=(107.529, -397.427, 288.149),
-        ),
-        SampleDefinition(
-            name="stratified",
-            seed=20261124_02,
-            mix="training",
-            magnitude_limit=20.0,
-            volunteers=(40, 40),
-            per_answer=300,
-            first_checksum="b34e25323833453a91ef34be7c1550c4a43430256f85b848601e810cabb68b18",
-            checksum="db3c6438810b2e95b5c83f0e25f05d21f928c76953de8014ba227af9ba08c746",
-            fingerprint=(70.559, 99.502, -383.154),
-        ),
-    ),
-)
-"""The first set: as on the sky, and rich in every answer."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -284,14 +193,7 @@ def draw_sample(
         Raised if the simulator no longer makes what was frozen.
     """
     tree = QuestionTree.load(TREE)
-    chunks = draw_objects(
-        definition.seed,
-        tree,
-        bands=BANDS,
-        mix=definition.mix,
-        magnitude_limit=definition.magnitude_limit,
-        volunteers=definition.volunteers,
-    )
+    chunks = _stream(definition, tree)
     first = next(chunks)
     if check:
         _compare(definition.name, "first objects", truth_checksum(first), definition.first_checksum)
@@ -310,6 +212,40 @@ def draw_sample(
         _compare_pictures(sample)
     _LOG.info("Sample %s: %d galaxies", definition.name, len(sample))
     return sample
+
+
+def freeze(definition: SampleDefinition) -> SampleDefinition:
+    """Complete the definition of a new sample with its checksums.
+
+    Parameters
+    ----------
+    definition
+        The sample; checksums that it has are ignored.
+
+    Returns
+    -------
+    definition
+        The same with checksums, to be written into a `FrozenSet`.
+    """
+    sample = draw_sample(definition, check=False)
+    return dataclasses.replace(
+        definition,
+        first_checksum=truth_checksum(next(_stream(definition, sample.tree))),
+        checksum=truth_checksum(sample.objects),
+        fingerprint=picture_fingerprint(sample),
+    )
+
+
+def _stream(definition: SampleDefinition, tree: QuestionTree) -> Iterator[SimulatedObjects]:
+    """Draw the objects that a sample is taken from."""
+    return draw_objects(
+        definition.seed,
+        tree,
+        bands=BANDS,
+        mix=definition.mix,
+        magnitude_limit=definition.magnitude_limit,
+        volunteers=definition.volunteers,
+    )
 
 
 def _begin(

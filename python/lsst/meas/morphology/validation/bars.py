@@ -41,6 +41,9 @@ _WITHIN_ONE = {"bulgeSize": 0.80, "spiralWinding": 0.80, "spiralArmCount": 0.80}
 _MANY = 1000
 """Galaxies from which an answer's coverage is judged by itself."""
 
+_SOME = 100
+"""Galaxies from which an answer may be named the worst."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Bar:
@@ -161,7 +164,8 @@ def _deviations(evaluation: SampleEvaluation, truth: Deviations) -> Iterator[Bar
     for name in _CORE:
         if name in tree.slices:
             core[tree.slices[name]] = True
-    mean = np.where(truth.count[0] > 0, truth.mean[0], -np.inf)
+    least = min(_SOME, int(truth.count[0].max()))
+    mean = np.where(truth.count[0] >= max(least, 1), truth.mean[0], -np.inf)
     worst = int(mean.argmax())
     named = f"worst {tree.answer_columns[worst]}, {mean[worst]:.3f}"
     what = "mean |p_hat - p_true|"
