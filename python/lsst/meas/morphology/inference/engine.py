@@ -64,6 +64,9 @@ class Predictions:
     scalar: npt.NDArray[np.float32] | None = None
     """Estimates of a quantity, ``[n, 1]``, or `None`."""
 
+    novelty: npt.NDArray[np.float32] | None = None
+    """How far from the training objects each is, ``[n, 1]``, or `None`."""
+
     mask: npt.NDArray[np.float32] | None = None
     """Logits of mask planes, ``[n, plane, size, size]``, or `None`."""
 

@@ -34,6 +34,7 @@ __all__ = (
     "FieldOfView",
     "Manifest",
     "Member",
+    "Novelty",
     "Origin",
     "Rendering",
     "ResNetArchitecture",
@@ -48,13 +49,14 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
 from ..errors import ModelPackageError
 from ..questions.tree import QuestionTree
 from .architecture_spec import Architecture, ConvNetArchitecture, ResNetArchitecture, TimmArchitecture
 from .field_of_view import FieldOfView
 from .heads import ClassesHead, EmbeddingHead, ScalarHead, VotesHead
+from .novelty import Novelty
 from .record import Name, Record, Sha256, Text, Version
 from .rendering_spec import AsinhRendering, Pixels, Rendering
 
@@ -76,6 +78,10 @@ class Calibration(Record):
 
     coverage: dict[str, float] = {}
     """Measured coverage of the 90 % intervals of votes, by question."""
+
+    concentration: dict[str, PositiveFloat] | None = None
+    """Factors of the concentrations, by question; the program applies them.
+    Expected fractions do not change, the width of the posteriors does."""
 
 
 class TrainingRecord(Record):
@@ -172,6 +178,7 @@ class Manifest(Record):
     classes: ClassesHead | None = None
     scalar: ScalarHead | None = None
     calibration: Calibration | None = None
+    novelty: Novelty | None = None
     training: TrainingRecord
     origin: Origin | None = None
 
@@ -193,6 +200,10 @@ class Manifest(Record):
             names = {question.name for question in self.tree.questions}
             if unknown := set(self.training.untaught) - names:
                 raise ValueError(f"training.untaught names questions that the tree lacks: {sorted(unknown)}")
+            if self.calibration is not None and (
+                unknown := set(self.calibration.concentration or ()) - names
+            ):
+                raise ValueError(f"calibration names questions that the tree lacks: {sorted(unknown)}")
         return self
 
     @property
@@ -224,6 +235,8 @@ class Manifest(Record):
             shapes["classes"] = (len(self.classes.names),)
         if self.scalar is not None:
             shapes["scalar"] = (1,)
+        if self.novelty is not None:
+            shapes["novelty"] = (1,)
         return shapes
 
     @property

@@ -29,9 +29,10 @@ import torch
 from torch import nn
 
 from ..errors import ModelPackageError
+from ..questions.tree import QuestionTree
 from .encoders import build_encoder
 from .heads import ScalarHead, VotesHead
-from .manifest import Manifest
+from .manifest import Calibration, Manifest
 from .rendering import build_renderer
 
 CONCENTRATION_FLOOR = 0.1
@@ -104,8 +105,11 @@ class MorphologyNetwork(nn.Module):
         self.head = (
             _VotesModule(manifest.votes, features, manifest.tree.n_answers) if manifest.votes else None
         )
+        if self.head is not None and manifest.calibration is not None:
+            self.head.calibrate(_factors(manifest.tree, manifest.calibration))
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
+        self.novelty = _NoveltyModule(features, manifest.novelty.prototypes) if manifest.novelty else None
         self.outputs = tuple(manifest.outputs)
 
     def features(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -147,7 +151,8 @@ class MorphologyNetwork(nn.Module):
         outputs
             ``alpha`` (Dirichlet concentrations, ``[n, t, a]``),
             ``embedding`` (``[n, f]``), ``classes`` (probabilities,
-            ``[n, k]``) and ``scalar`` (``[n, 1]``), whichever the model has.
+            ``[n, k]``), ``scalar`` and ``novelty`` (both ``[n, 1]``),
+            whichever the model has.
         """
         features = self.features(flux, valid)
         outputs = {}
@@ -159,6 +164,8 @@ class MorphologyNetwork(nn.Module):
             outputs["classes"] = self.classes(features)
         if self.scalar is not None:
             outputs["scalar"] = self.scalar(features)
+        if self.novelty is not None:
+            outputs["novelty"] = self.novelty(features)
         return outputs
 
 
@@ -166,6 +173,7 @@ class _VotesModule(nn.Module):
     """Concentrations from features, under each of several masks."""
 
     dropout_masks: torch.Tensor
+    factors: torch.Tensor | None
 
     def __init__(self, head: VotesHead, features: int, answers: int) -> None:
         super().__init__()
@@ -173,6 +181,7 @@ class _VotesModule(nn.Module):
         self.bends = head.hidden != "identity"
         self.dropout = head.dropout
         self.linear = nn.Linear(features, answers)
+        self.register_buffer("factors", None, persistent=False)
         self.register_buffer("dropout_masks", _balanced_masks(head.samples, features, head.dropout))
 
     def hidden(self, features: torch.Tensor) -> torch.Tensor:
@@ -188,8 +197,21 @@ class _VotesModule(nn.Module):
             return CONCENTRATION_FLOOR + torch.exp(logits.clamp(max=_LARGEST_EXPONENT))
         return CONCENTRATION_FLOOR + nn.functional.softplus(logits)
 
+    def calibrate(self, factors: torch.Tensor) -> None:
+        """Set the factors ``[a]`` of the concentrations that are given."""
+        self.register_buffer("factors", factors, persistent=False)
+
     def forward(self, features: torch.Tensor, dropout: torch.Tensor) -> torch.Tensor:
-        return self.concentrations(self.hidden(features).unsqueeze(1) * dropout.unsqueeze(0))
+        alpha = self.concentrations(self.hidden(features).unsqueeze(1) * dropout.unsqueeze(0))
+        return alpha if self.factors is None else alpha * self.factors
+
+
+def _factors(tree: QuestionTree, calibration: Calibration) -> torch.Tensor:
+    """Return the factor of each answer's concentration."""
+    factors = torch.ones(tree.n_answers)
+    for question, factor in (calibration.concentration or {}).items():
+        factors[tree.slices[question]] = factor
+    return factors
 
 
 def _balanced_masks(samples: int, features: int, dropout: float) -> torch.Tensor:
@@ -228,3 +250,23 @@ class _ScalarModule(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         value: torch.Tensor = self.linear(features)
         return torch.sigmoid(value) if self.unit_interval else value
+
+
+class _NoveltyModule(nn.Module):
+    """Distance of features from prototypes of the training objects."""
+
+    centre: torch.Tensor
+    whitening: torch.Tensor
+    prototypes: torch.Tensor
+
+    def __init__(self, features: int, prototypes: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("whitening", torch.eye(features))
+        self.register_buffer("prototypes", torch.zeros(prototypes, features))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        white = nn.functional.linear(features - self.centre, self.whitening)
+        # Not by the squares' expansion, which loses digits.
+        square = (white.unsqueeze(1) - self.prototypes.unsqueeze(0)).square().mean(dim=-1)
+        return square.amin(dim=1, keepdim=True).sqrt()

@@ -237,10 +237,12 @@ def _manifest(base: Manifest, target: Target, name: str | None, version: str) ->
     elif base.votes is not None:
         votes = base.votes.model_copy(update={"tree": target.tree.to_dict()})
         if isinstance(target, ClassesTarget):
-            # With a bound, a class could never be excluded.
-            votes = votes.model_copy(update={"activation": "softplus"})
+            # A new head: the function that learns soonest.
+            votes = votes.model_copy(update={"activation": "exponential"})
     else:
-        votes = VotesHead(tree=target.tree.to_dict(), samples=16, dropout=0.25)
+        votes = VotesHead(
+            tree=target.tree.to_dict(), samples=16, dropout=0.25, activation="exponential"
+        )
     title = f"Votes of {target.name}" if type(target) is VotesTarget else target.name
     changes: dict[str, Any] = {
         "name": name or snake_name(target.name),
@@ -250,12 +252,11 @@ def _manifest(base: Manifest, target: Target, name: str | None, version: str) ->
         "classes": None,
         "scalar": scalar,
         "calibration": None,
+        "novelty": None,
         "origin": None,
         "training": TrainingRecord(data="not yet trained", seed=0),
         "members": {},
     }
-    if "novelty" in type(base).model_fields:
-        changes["novelty"] = None
     return Manifest.model_validate(base.model_copy(update=changes).model_dump())
 
 

@@ -1,0 +1,56 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""How a model tells what is unlike anything that it was trained on."""
+
+from __future__ import annotations
+
+__all__ = ("Novelty",)
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from .record import Record, Text
+
+
+class Novelty(Record):
+    """The score of how far an object is from the training objects.
+
+    Features are whitened, and the score is the distance to the nearest of
+    some prototypes of the training objects, over the square root of the
+    number of features. Whitening and prototypes are among the weights
+    (``novelty.*``), and the program gives the score.
+    """
+
+    kind: Literal["prototypes"] = "prototypes"
+
+    prototypes: PositiveInt
+    """Number of prototypes."""
+
+    threshold: PositiveFloat
+    """Score above which an object counts as out of distribution."""
+
+    share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Share of objects like those of the training that score above it."""
+
+    data: Text
+    """The objects that it was fitted to."""
