@@ -47,7 +47,7 @@ TREE = QuestionTree.load("rubin")
 ENCODERS = {
     "convnext": ConvNetArchitecture(depths=(1, 1), widths=(8, 12)),
     "resnet": ResNetArchitecture(depths=(1, 2), widths=(8, 12)),
-    "contrast": ResNetArchitecture(depths=(1, 1), widths=(8, 12), contrast=3),
+    "contrast": ResNetArchitecture(depths=(1, 1), widths=(8, 12), contrast=3, distance=True),
 }
 
 
@@ -215,6 +215,16 @@ def test_local_contrast_sees_ripples_and_no_slopes():
     added = (encoder[0](ripple) - shown)[0, 9:]
     assert float(added[1, 20, 20]) == pytest.approx(4.0 * (1.0 - 9.0 / 81.0), abs=1e-3)
     assert not added[[0, 2]].any()
+
+
+def test_distance_is_measured_from_the_centre():
+    encoder = make_network(architecture=ENCODERS["contrast"]).encoder
+    shown = encoder[1](torch.ones(2, 12, 5, 5))
+    assert shown.shape == (2, 13, 5, 5)
+    assert torch.equal(shown[:, :12], torch.ones(2, 12, 5, 5))
+    assert float(shown[1, 12, 2, 2]) == 0.0
+    assert float(shown[0, 12, 4, 2]) == pytest.approx(2.0 / 5.0)
+    assert float(shown[0, 12, 0, 0]) == pytest.approx(2.0 * np.sqrt(2.0) / 5.0)
 
 
 def test_the_sigmoid_activation_runs_from_1_to_101():
