@@ -109,7 +109,7 @@ class MorphologyNetwork(nn.Module):
             self.head.calibrate(_factors(manifest.tree, manifest.calibration))
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
-        self.novelty = _NoveltyModule(features, manifest.novelty.prototypes) if manifest.novelty else None
+        self.novelty = _NoveltyModule(width, manifest.novelty.prototypes) if manifest.novelty else None
         self.outputs = tuple(manifest.outputs)
 
     def features(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -127,8 +127,26 @@ class MorphologyNetwork(nn.Module):
         features
             Of shape ``[n, f]``.
         """
-        features: torch.Tensor = self.projection(self.encoder(self.rendering(flux, valid)))
+        features: torch.Tensor = self.projection(self.encoded(flux, valid))
         return features
+
+    def encoded(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Return what the encoder says, before the projection.
+
+        Parameters
+        ----------
+        flux
+            Pixels in the model's unit, of shape ``[n, b, s, s]``.
+        valid
+            Which pixels were measured, of the same shape.
+
+        Returns
+        -------
+        encoded
+            Of shape ``[n, w]``.
+        """
+        encoded: torch.Tensor = self.encoder(self.rendering(flux, valid))
+        return encoded
 
     def forward(
         self, flux: torch.Tensor, valid: torch.Tensor, dropout: torch.Tensor
@@ -154,7 +172,8 @@ class MorphologyNetwork(nn.Module):
             ``[n, k]``), ``scalar`` and ``novelty`` (both ``[n, 1]``),
             whichever the model has.
         """
-        features = self.features(flux, valid)
+        encoded = self.encoded(flux, valid)
+        features = self.projection(encoded)
         outputs = {}
         if self.head is not None:
             outputs["alpha"] = self.head(features, dropout)
@@ -165,7 +184,7 @@ class MorphologyNetwork(nn.Module):
         if self.scalar is not None:
             outputs["scalar"] = self.scalar(features)
         if self.novelty is not None:
-            outputs["novelty"] = self.novelty(features)
+            outputs["novelty"] = self.novelty(encoded)
         return outputs
 
 
@@ -253,20 +272,24 @@ class _ScalarModule(nn.Module):
 
 
 class _NoveltyModule(nn.Module):
-    """Distance of features from prototypes of the training objects."""
+    """Distance from prototypes of the training objects.
+
+    It is taken before the projection, which keeps what the questions need,
+    and forgets much of what tells the unknown.
+    """
 
     centre: torch.Tensor
     whitening: torch.Tensor
     prototypes: torch.Tensor
 
-    def __init__(self, features: int, prototypes: int) -> None:
+    def __init__(self, width: int, prototypes: int) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(features))
-        self.register_buffer("whitening", torch.eye(features))
-        self.register_buffer("prototypes", torch.zeros(prototypes, features))
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("whitening", torch.eye(width))
+        self.register_buffer("prototypes", torch.zeros(prototypes, width))
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        white = nn.functional.linear(features - self.centre, self.whitening)
+    def forward(self, encoded: torch.Tensor) -> torch.Tensor:
+        white = nn.functional.linear(encoded - self.centre, self.whitening)
         # Not by the squares' expansion, which loses digits.
         square = (white.unsqueeze(1) - self.prototypes.unsqueeze(0)).square().mean(dim=-1)
         return square.amin(dim=1, keepdim=True).sqrt()

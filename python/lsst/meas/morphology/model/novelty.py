@@ -35,10 +35,11 @@ from .record import Record, Text
 class Novelty(Record):
     """The score of how far an object is from the training objects.
 
-    Features are whitened, and the score is the distance to the nearest of
-    some prototypes of the training objects, over the square root of the
-    number of features. Whitening and prototypes are among the weights
-    (``novelty.*``), and the program gives the score.
+    What the encoder says, before the projection, is whitened, and the score
+    is the distance to the nearest of some prototypes of the training
+    objects, over the square root of the number of dimensions. Whitening and
+    prototypes are among the weights (``novelty.*``), and the program gives
+    the score.
     """
 
     kind: Literal["prototypes"] = "prototypes"

@@ -189,7 +189,7 @@ def tune_package(
     options = options or TuneOptions()
     stamps = stamps.for_model(package.manifest)
     held_out = choose_held_out(target, options.held_out, options.seed)
-    manifest = _manifest(package.manifest, target, name, version)
+    manifest = _manifest(package.manifest, target, name, version, options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         network = build_network(manifest)
@@ -229,7 +229,9 @@ def tune_package(
     return FineTuned(written, figures, tuple(tuner.history))
 
 
-def _manifest(base: Manifest, target: Target, name: str | None, version: str) -> Manifest:
+def _manifest(
+    base: Manifest, target: Target, name: str | None, version: str, options: TuneOptions
+) -> Manifest:
     """Return the manifest of the new model before it is trained."""
     votes, scalar = None, None
     if isinstance(target, ScalarTarget):
@@ -240,9 +242,7 @@ def _manifest(base: Manifest, target: Target, name: str | None, version: str) ->
             # A new head: the function that learns soonest.
             votes = votes.model_copy(update={"activation": "exponential"})
     else:
-        votes = VotesHead(
-            tree=target.tree.to_dict(), samples=16, dropout=0.25, activation="exponential"
-        )
+        votes = VotesHead(tree=target.tree.to_dict(), samples=16, dropout=0.25, activation="exponential")
     title = f"Votes of {target.name}" if type(target) is VotesTarget else target.name
     changes: dict[str, Any] = {
         "name": name or snake_name(target.name),
@@ -252,7 +252,7 @@ def _manifest(base: Manifest, target: Target, name: str | None, version: str) ->
         "classes": None,
         "scalar": scalar,
         "calibration": None,
-        "novelty": None,
+        "novelty": base.novelty if options.keeps_encoder else None,
         "origin": None,
         "training": TrainingRecord(data="not yet trained", seed=0),
         "members": {},
@@ -267,7 +267,8 @@ def _inherit(network: MorphologyNetwork, package: ModelPackage, target: Target) 
     shared = {
         name: old[name]
         for name in new
-        if name.startswith(("rendering.", "encoder.", "projection.")) or name == "head.dropout_masks"
+        if name.startswith(("rendering.", "encoder.", "projection.", "novelty."))
+        or name == "head.dropout_masks"
         if name in old and old[name].shape == new[name].shape
     }
     network.load_state_dict({**new, **shared})

@@ -100,6 +100,11 @@ class TuneOptions:
     augment: AugmentOptions = dataclasses.field(default_factory=AugmentOptions)
     """How stamps are varied."""
 
+    @property
+    def keeps_encoder(self) -> bool:
+        """Whether the encoder stays as it is."""
+        return not self.from_scratch and (self.depth == "head" or (self.depth == "last" and self.blocks == 0))
+
     def __post_init__(self) -> None:
         if not 0.0 < self.held_out < 1.0:
             raise ValueError(f"a share of {self.held_out} can't be held out")

@@ -1,0 +1,201 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""What a trained model is given so that it can be trusted."""
+
+from __future__ import annotations
+
+__all__ = ("trusted", "trusted_package")
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..model.manifest import Calibration, Manifest
+from ..model.network import MorphologyNetwork, build_network
+from ..model.package import ModelPackage
+from .calibration import CalibrationFit, fit_calibration
+from .export import export_package
+from .novelty import fit_novelty
+
+_CHUNK = 128
+
+type Flux = npt.NDArray[np.float32]
+type Bools = npt.NDArray[np.bool_]
+
+
+def trusted(
+    manifest: Manifest,
+    network: MorphologyNetwork,
+    flux: Flux,
+    valid: Bools,
+    votes: npt.NDArray[np.integer] | None,
+    *,
+    data: str,
+    seed: int = 1,
+) -> tuple[Manifest, MorphologyNetwork, CalibrationFit | None]:
+    """Calibrate a network and teach it what it has never seen.
+
+    Parameters
+    ----------
+    manifest
+        The model; a calibration and a score of novelty that it has are
+        replaced.
+    network
+        Its network, trained, on the CPU.
+    flux
+        Stamps in the model's unit, ``[n, b, s, s]``, drawn as those of the
+        training but not used in it.
+    valid
+        Which pixels were measured, of the same shape.
+    votes
+        Their votes, ``[n, a]``; None to leave the votes uncalibrated.
+    data
+        What the stamps are.
+    seed
+        Seed of the fits.
+
+    Returns
+    -------
+    manifest
+        The manifest with calibration and novelty.
+    network
+        A network built from it, with the same weights and those of the
+        novelty.
+    calibration
+        What the calibration gains; None without votes.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if there are too few stamps.
+    """
+    bare = _changed(manifest, calibration=None, novelty=None, members={})
+    weights = {k: v for k, v in network.state_dict().items() if not k.startswith("novelty.")}
+    plain = _loaded(bare, weights)
+    encoded, alpha = _measured(plain, flux, valid)
+    novelty = fit_novelty(encoded, data=data, seed=seed)
+    calibration, fit = None, None
+    if votes is not None and alpha is not None:
+        fit = fit_calibration(votes, alpha, bare.tree, seed=seed)
+        calibration = Calibration(
+            method="One factor of the concentrations per question, by maximum likelihood of the votes.",
+            data=data,
+            concentration=dict(fit.factors),
+        )
+    complete = _changed(bare, calibration=calibration, novelty=novelty.record)
+    weights |= {f"novelty.{name}": torch.from_numpy(array) for name, array in novelty.weights().items()}
+    return complete, _loaded(complete, weights), fit
+
+
+def trusted_package(
+    package: ModelPackage,
+    out: str | Path,
+    flux: Flux,
+    valid: Bools,
+    votes: npt.NDArray[np.integer] | None,
+    *,
+    data: str,
+    version: str | None = None,
+    seed: int = 1,
+) -> tuple[ModelPackage, CalibrationFit | None]:
+    """Write a model again, calibrated and with a score of novelty.
+
+    Parameters
+    ----------
+    package
+        The model.
+    out
+        The package to write.
+    flux, valid, votes, data, seed
+        As in `trusted`.
+    version
+        Version of the new package; by default the old one's.
+
+    Returns
+    -------
+    package
+        The new package.
+    calibration
+        What the calibration gains; None without votes.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if there are too few stamps.
+    ModelPackageError
+        Raised if the backends do not reproduce the new package.
+    """
+    weights = {name: torch.from_numpy(array) for name, array in package.read_weights().items()}
+    old = _loaded(package.manifest, weights)
+    manifest, network, fit = trusted(package.manifest, old, flux, valid, votes, data=data, seed=seed)
+    if version is not None:
+        manifest = _changed(manifest, version=version)
+    golden = package.golden()
+    card = package.card() + _page(manifest, fit)
+    return export_package(out, manifest, network, golden["flux"], golden["valid"], card), fit
+
+
+def _changed(manifest: Manifest, **changes: Any) -> Manifest:
+    return Manifest.model_validate(manifest.model_copy(update=changes).model_dump())
+
+
+def _loaded(manifest: Manifest, weights: dict[str, torch.Tensor]) -> MorphologyNetwork:
+    network = build_network(manifest)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+@torch.inference_mode()
+def _measured(
+    network: MorphologyNetwork, flux: Flux, valid: Bools
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Return what the encoder says, and the concentrations."""
+    encoded, alpha = [], []
+    for start in range(0, len(flux), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        said = network.encoded(torch.from_numpy(flux[rows]), torch.from_numpy(valid[rows]))
+        encoded.append(said.numpy())
+        if network.head is not None:
+            alpha.append(network.head(network.projection(said), network.head.dropout_masks).numpy())
+    return np.concatenate(encoded), np.concatenate(alpha) if alpha else None
+
+
+def _page(manifest: Manifest, fit: CalibrationFit | None) -> str:
+    """Return what the card says of it."""
+    parts = ["\n## How far to trust it"]
+    if manifest.calibration is not None and fit is not None:
+        lines = ["| question | factor of concentrations | gain (nats per galaxy asked) |", "|---|---:|---:|"]
+        lines += [f"| {name} | {fit.factors[name]:.3f} | {fit.gain[name]:.4f} |" for name in fit.factors]
+        parts += [
+            f"Calibrated on {manifest.calibration.data}. {manifest.calibration.method} The gain is that on"
+            " galaxies which did not set the factor.",
+            "\n".join(lines),
+        ]
+    if manifest.novelty is not None:
+        parts.append(
+            f"An object whose novelty exceeds {manifest.novelty.threshold:.3f} is unlike the training objects"
+            f" ({manifest.novelty.data}), of which {manifest.novelty.share:.1%} exceed it."
+        )
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,148 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Calibration: fitted to votes, applied inside the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lsst.meas.morphology.errors import ModelPackageError
+from lsst.meas.morphology.inference.engine import Engine, EngineOptions
+from lsst.meas.morphology.inference.golden import check_golden
+from lsst.meas.morphology.model.manifest import Calibration, Manifest
+from lsst.meas.morphology.model.package import ModelPackage
+from lsst.meas.morphology.posteriors import log_probability, summarize
+from lsst.meas.morphology.questions.tree import QuestionTree
+from lsst.meas.morphology.training.calibration import fit_calibration, log_likelihood
+from lsst.meas.morphology.training.trust import trusted_package
+
+TREE = QuestionTree.load("rubin")
+
+
+def _votes(
+    rng: np.random.Generator, alpha: npt.NDArray[np.float64], number: int = 20
+) -> npt.NDArray[np.int64]:
+    """Draw votes from Dirichlet-multinomials ``[n, a]``, all asked."""
+    votes = np.zeros(alpha.shape, np.int64)
+    for answers in TREE.slices.values():
+        for row, part in enumerate(alpha[:, answers]):
+            votes[row, answers] = rng.multinomial(number, rng.dirichlet(part))
+    return votes
+
+
+@pytest.fixture(scope="module")
+def overconfident() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return votes, and concentrations that are three times too large."""
+    rng = np.random.default_rng(3)
+    alpha = rng.gamma(2.0, 2.0, (600, TREE.n_answers)) + 0.2
+    votes = _votes(rng, alpha)
+    jitter = np.exp(rng.normal(0.0, 0.02, (600, 3, 1)))
+    return votes, (3.0 * alpha[:, None] * jitter).astype(np.float32)
+
+
+def test_factors_are_found(
+    overconfident: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
+) -> None:
+    votes, alpha = overconfident
+    fit = fit_calibration(votes, alpha, TREE)
+    assert set(fit.factors) == set(TREE.slices)
+    np.testing.assert_allclose(list(fit.factors.values()), 1.0 / 3.0, rtol=0.2)
+    assert min(fit.gain.values()) > 0.0
+
+
+def test_held_out_likelihood_improves(
+    overconfident: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
+) -> None:
+    votes, alpha = overconfident
+    fit = fit_calibration(votes[:300], alpha[:300], TREE)
+    factors = np.ones(TREE.n_answers, np.float32)
+    for question, factor in fit.factors.items():
+        factors[TREE.slices[question]] = factor
+    before = log_likelihood(votes[300:], alpha[300:], TREE)
+    after = log_likelihood(votes[300:], alpha[300:] * factors, TREE)
+    print(f"nats per galaxy: {before:.3f} before, {after:.3f} after")
+    assert after > before + 1.0
+    assert before == pytest.approx(
+        log_probability(votes[300:], alpha[300:], TREE).sum(axis=1).mean(), abs=1e-3
+    )
+
+
+def test_nothing_is_changed_without_need() -> None:
+    """Few galaxies, or a model that is right, get no factor far from one."""
+    rng = np.random.default_rng(4)
+    alpha = rng.gamma(2.0, 2.0, (400, TREE.n_answers)) + 0.2
+    votes = _votes(rng, alpha)
+    votes[20:, TREE.slices["bar"]] = 0
+    votes[:, TREE.slices["clumps"]] = 0
+    fit = fit_calibration(votes, alpha[:, None].astype(np.float32), TREE)
+    assert not {"bar", "clumps"} & set(fit.factors)
+    assert all(0.8 < factor < 1.25 for factor in fit.factors.values())
+
+
+def test_the_program_applies_it(tmp_path: Path, tiny_package: Path) -> None:
+    package = ModelPackage.open(tiny_package)
+    rng = np.random.default_rng(6)
+    flux = rng.normal(0.0, 100.0, (96, 3, 16, 16)).astype(np.float32)
+    valid = np.ones(flux.shape, np.bool_)
+    options = EngineOptions(device="cpu")
+    raw = Engine.from_package(package, options).predict(flux, valid).alpha
+    assert raw is not None
+    votes = _votes(rng, 0.4 * raw.mean(axis=1).astype(np.float64))
+    new, fit = trusted_package(
+        package, tmp_path / "new.morph", flux, valid, votes, data="noise", version="1.0.1"
+    )
+    assert fit is not None
+    assert fit.factors
+    calibration = new.manifest.calibration
+    assert calibration is not None
+    assert calibration.concentration == pytest.approx(fit.factors)
+    factors = np.ones(TREE.n_answers, np.float32)
+    for question, factor in fit.factors.items():
+        factors[TREE.slices[question]] = factor
+    for backend in ("onnx", "torch"):
+        chosen = EngineOptions(backend=backend, device="cpu")
+        assert check_golden(new, chosen).passed
+        alpha = Engine.from_package(new, chosen).predict(flux, valid).alpha
+        assert alpha is not None
+        np.testing.assert_allclose(alpha, raw * factors, rtol=1e-4)
+    before, after = summarize(raw, TREE), summarize(alpha, TREE)
+    np.testing.assert_allclose(after.fraction, before.fraction, atol=1e-4)
+    assert log_likelihood(votes, alpha, TREE) > log_likelihood(votes, raw, TREE)
+    assert "How far to trust it" in new.card()
+    # Calibrating again starts from the network, not from the calibration.
+    again, _ = trusted_package(new, tmp_path / "again.morph", flux, valid, votes, data="noise")
+    assert again.manifest.calibration == calibration
+
+
+def test_manifest_refuses_unknown_questions(tiny_package: Path) -> None:
+    manifest = ModelPackage.open(tiny_package).manifest
+    calibration = Calibration(method="none", data="none", concentration={"noSuchQuestion": 2.0})
+    with pytest.raises(ValueError, match="noSuchQuestion"):
+        Manifest.model_validate(manifest.model_copy(update={"calibration": calibration}).model_dump())
+    text = manifest.to_json().replace(b'"bands"', b'"novelty": {"prototypes": 0}, "bands"', 1)
+    with pytest.raises(ModelPackageError, match="novelty"):
+        Manifest.from_json(text)
+    assert b"novelty" not in manifest.to_json()
