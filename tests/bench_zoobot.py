@@ -165,9 +165,8 @@ def main(count: int = 512, rounds: int = 3) -> None:
             for setting, rate in rates.items():
                 theirs[setting].append(rate)
             print(f"round {number + 1}: morphology {ours[-1]:.1f}, zoobot {rates}", flush=True)
-        print(
-            f"\n{ARCHITECTURE}, {count} JPEG of 424 px, {os.cpu_count()} cores, {match[2]}; medians of {rounds}"
-        )
+        print(f"\n{ARCHITECTURE}, {count} JPEG of 424 px, {os.cpu_count()} cores, {match[2]}")
+        print(f"medians of {rounds} rounds:")
         rate = statistics.median(ours)
         print(f"morphology predict           {rate:6.1f} images/s")
         for setting, values in theirs.items():
