@@ -169,7 +169,7 @@ def test_compare_with_itself_and_with_what_was_written(evaluated: Path, package:
 def test_compare_with_a_worse_model(
     evaluated: Path, make_package: Callable[..., Path], tmp_path: Path
 ) -> None:
-    other = make_package(seed=3, stamp_size=SIZE)
+    other = make_package(seed=3, stamp_size=28)
     forth = run("compare", evaluated, other, "--quick", "--threads", 1, "--margin", 0)
     back_folder = tmp_path / "other"
     assert run("evaluate", other, "-o", back_folder, "--quick", "--no-plots", "--threads", 1).exit_code == 0
@@ -177,6 +177,16 @@ def test_compare_with_a_worse_model(
     assert {forth.exit_code, back.exit_code} <= {0, 1}
     assert 1 in (forth.exit_code, back.exit_code)
     assert "WORSE in" in forth.output + back.output
+
+
+def test_models_of_other_stamps_are_compared_on_the_same_galaxies(
+    package: Path, make_package: Callable[..., Path]
+) -> None:
+    other = make_package(seed=3, stamp_size=28)
+    for pair in ((package, other), (package, package)):
+        result = run("compare", *pair, "--quick", "--threads", 1)
+        assert "tiny 1.0.0 against tiny 1.0.0 on evaluation-v1 (a few), natural" in result.output
+        assert "smoothOrFeatured        256" in result.output
 
 
 def test_compare_refuses_other_galaxies(evaluated: Path, tmp_path: Path, package: Path) -> None:

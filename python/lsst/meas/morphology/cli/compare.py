@@ -28,6 +28,7 @@ __all__ = ("command",)
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -43,8 +44,8 @@ from ..model.package import ModelPackage
 from ..model.shipped import find_model
 from ..simulation.frozen_definition import EVALUATION_V1
 from ..validation.comparison import compare_likelihoods
-from .evaluate import QUICK, try_model
-from .exams import Exam, frozen_exams, own_exam
+from .evaluate import QUICK, try_models
+from .exams import Exam, frozen_exams, own_exam, view
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -110,16 +111,16 @@ def command(
     if (votes is None) != (stamps is None):
         raise click.UsageError("--votes and --stamps go together.")
     logging.getLogger("lsst.meas.morphology.inference").setLevel(logging.WARNING)
-    exam: Exam | None = None
-    results = []
-    for name in (old, new):
-        if Path(name).is_dir():
-            results.append(_read(Path(name)))
-            continue
-        package = ModelPackage.open(os.fspath(find_model(name)))
-        if exam is None:
-            exam = _exam(package.manifest, quick, votes, stamps, id_column, suffix)
-        results.append(_run(package, exam, threads))
+    packages = [
+        None if Path(name).is_dir() else ModelPackage.open(os.fspath(find_model(name))) for name in (old, new)
+    ]
+    models = [package for package in packages if package is not None]
+    exam = _exam(models[0].manifest, quick, votes, stamps, id_column, suffix) if models else None
+    tried = iter(_run(models, exam, threads) if exam is not None else [])
+    results = [
+        _read(Path(name)) if package is None else next(tried)
+        for name, package in zip((old, new), packages, strict=True)
+    ]
     first, second = results
     if first.checksum != second.checksum or first.questions != second.questions:
         raise MorphologyError(
@@ -157,18 +158,24 @@ def _exam(
     return next(frozen_exams(fair, manifest, quick=QUICK if quick else None))
 
 
-def _run(package: ModelPackage, exam: Exam, threads: int) -> _Result:
-    engine = Engine.from_package(package, EngineOptions(threads=threads))
-    (evaluation,) = try_model(engine, [exam])
-    manifest = package.manifest
-    return _Result(
-        f"{manifest.name} {manifest.version}",
-        tuple(exam.tree.slices),
-        evaluation.log_model,
-        evaluation.asked > 0,
-        exam.checksum,
-        f"{exam.source}, {exam.name}",
-    )
+def _run(packages: Sequence[ModelPackage], exam: Exam, threads: int) -> list[_Result]:
+    """Try models, together if they look at the same stamps."""
+    engines = [Engine.from_package(package, EngineOptions(threads=threads)) for package in packages]
+    if len({view(engine.manifest) for engine in engines}) == 1:
+        evaluations = try_models(engines, exam)
+    else:
+        evaluations = [try_models([engine], exam)[0] for engine in engines]
+    return [
+        _Result(
+            f"{engine.manifest.name} {engine.manifest.version}",
+            tuple(exam.tree.slices),
+            evaluation.log_model,
+            evaluation.asked > 0,
+            exam.checksum,
+            f"{exam.source}, {exam.name}",
+        )
+        for engine, evaluation in zip(engines, evaluations, strict=True)
+    ]
 
 
 def _read(folder: Path) -> _Result:

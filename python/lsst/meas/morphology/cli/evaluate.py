@@ -28,6 +28,7 @@ __all__ = ("command",)
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -110,7 +111,7 @@ def command(
         exams = list(frozen_exams(EVALUATION_V1, manifest, quick=QUICK if quick else None))
     else:
         exams = [own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column, by=by)]
-    evaluations = try_model(engine, exams, without_bands=without_band)
+    evaluations = [try_models([engine], exam, without_bands=without_band)[0] for exam in exams]
     heading = f"{manifest.name} {manifest.version} on {exams[0].source}"
     if without_band:
         heading += f" without {', '.join(without_band)}"
@@ -135,28 +136,25 @@ def command(
     click.echo(f"Wrote {', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
 
 
-def try_model(
-    engine: Engine, exams: list[Exam], *, without_bands: tuple[str, ...] = ()
+def try_models(
+    engines: Sequence[Engine], exam: Exam, *, without_bands: Sequence[str] = ()
 ) -> list[SampleEvaluation]:
-    """Evaluate a model on several samples, with a progress bar.
+    """Evaluate models on a sample, with a progress bar.
 
     Parameters
     ----------
-    engine
-        The model.
-    exams
-        The samples.
+    engines
+        The models, which look at the same stamps.
+    exam
+        The sample.
     without_bands
         Bands to take away.
 
     Returns
     -------
     evaluations
-        One for each sample.
+        One for each model.
     """
-    evaluations = []
-    label = f"{engine.manifest.name} {engine.manifest.version}"
-    with click.progressbar(length=sum(map(len, exams)), label=label, show_pos=True, width=30) as bar:
-        for exam in exams:
-            evaluations.append(evaluate(sit(engine, exam, without_bands=without_bands, progress=bar.update)))
-    return evaluations
+    with click.progressbar(length=len(exam), label=f"Galaxies, {exam.name}", show_pos=True, width=30) as bar:
+        predictions = sit(engines, exam, without_bands=without_bands, progress=bar.update)
+    return [evaluate(one) for one in predictions]

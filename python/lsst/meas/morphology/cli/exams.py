@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Exam", "frozen_exams", "own_exam", "sit")
+__all__ = ("Exam", "frozen_exams", "own_exam", "sit", "view")
 
 import dataclasses
 import hashlib
@@ -194,10 +194,6 @@ def own_exam(
         covariates[name] = np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)[rows]
 
     def stamps(manifest: Manifest) -> Iterator[Stamps]:
-        if manifest.votes is None or manifest.tree.answer_columns != tree.answer_columns:
-            raise ModelMismatchError(
-                f"Model {manifest.name} {manifest.version} does not answer the questions of {tree.name!r}."
-            )
         for start in range(0, len(flux), _ROWS):
             yield flux[start : start + _ROWS], valid[start : start + _ROWS]
 
@@ -215,18 +211,18 @@ def own_exam(
 
 
 def sit(
-    engine: Engine,
+    engines: Sequence[Engine],
     exam: Exam,
     *,
     without_bands: Sequence[str] = (),
     progress: Callable[[int], None] | None = None,
-) -> LabelledPredictions:
-    """Let a model predict the votes of a sample.
+) -> list[LabelledPredictions]:
+    """Let models predict the votes of a sample.
 
     Parameters
     ----------
-    engine
-        The model.
+    engines
+        The models. They look at the same stamps, which are made once.
     exam
         The sample.
     without_bands
@@ -237,39 +233,60 @@ def sit(
     Returns
     -------
     predictions
-        Predictions beside what is known.
+        Predictions beside what is known, for each model.
 
     Raises
     ------
     ModelMismatchError
-        Raised if stamps do not fit the model, or it has no such band.
+        Raised if stamps do not fit a model, or it has no such band.
     """
-    manifest = engine.manifest
+    manifest = engines[0].manifest
+    if any(view(engine.manifest) != view(manifest) for engine in engines):
+        raise ModelMismatchError(
+            "Models with different bands, stamp sizes or fields of view can't share stamps."
+        )
+    for engine in engines:
+        _check_questions(engine.manifest, exam.tree)
     if unknown := set(without_bands) - set(manifest.bands):
         raise ModelMismatchError(f"The model does not look at {', '.join(sorted(unknown))}.")
     gone = [manifest.bands.index(band) for band in without_bands]
-    parts = []
+    samples = [engine.manifest.outputs["alpha"][0] for engine in engines]
+    parts = [[np.empty((0, number, exam.tree.n_answers), dtype=np.float32)] for number in samples]
     for flux, valid in exam.stamps(manifest):
         if gone:
             flux, valid = flux.copy(), valid.copy()
             flux[:, gone], valid[:, gone] = 0.0, False
-        alpha = engine.predict(flux, valid).alpha
-        assert alpha is not None
-        parts.append(alpha)
+        for engine, part in zip(engines, parts, strict=True):
+            alpha = engine.predict(flux, valid).alpha
+            assert alpha is not None
+            part.append(alpha)
         if progress is not None:
-            progress(len(alpha))
-    samples = manifest.votes.samples if manifest.votes is not None else 1
-    empty = np.empty((0, samples, exam.tree.n_answers), dtype=np.float32)
-    return LabelledPredictions(
-        name=exam.name,
-        tree=exam.tree,
-        alpha=np.concatenate([empty, *parts]),
-        votes=exam.votes,
-        probabilities=exam.probabilities,
-        concentration=exam.concentration,
-        covariates=exam.covariates,
-        selected_on_votes=exam.selected_on_votes,
-    )
+            progress(len(flux))
+    return [
+        LabelledPredictions(
+            name=exam.name,
+            tree=exam.tree,
+            alpha=np.concatenate(part),
+            votes=exam.votes,
+            probabilities=exam.probabilities,
+            concentration=exam.concentration,
+            covariates=exam.covariates,
+            selected_on_votes=exam.selected_on_votes,
+        )
+        for part in parts
+    ]
+
+
+def view(manifest: Manifest) -> tuple[object, ...]:
+    """Return what a model's stamps depend on."""
+    return manifest.bands, manifest.stamp_size, manifest.field_of_view
+
+
+def _check_questions(manifest: Manifest, tree: QuestionTree) -> None:
+    if manifest.votes is None or manifest.tree.answer_columns != tree.answer_columns:
+        raise ModelMismatchError(
+            f"Model {manifest.name} {manifest.version} does not answer the questions of {tree.name!r}."
+        )
 
 
 def _read_table(path: Path) -> pa.Table:
