@@ -113,10 +113,13 @@ def fit_novelty(
     order = rng.permutation(count)
     judged, fitted = np.split(encoded[order].astype(np.float64), [max(1, round(HELD_OUT * count))])
     centre = fitted.mean(axis=0)
-    variance, directions = np.linalg.eigh(np.cov(fitted.T).reshape(width, width))
-    largest = max(float(variance[-1]), 1e-12)
-    whitening = (directions / np.sqrt(np.maximum(variance, EIGENVALUE_FLOOR * largest))).T
-    found = _prototypes((fitted - centre) @ whitening.T, prototypes, rng)
+    whitening = _whitening(fitted - centre)
+    _, group = _prototypes((fitted - centre) @ whitening.T, prototypes, rng)
+    # Once more, by the scatter about the prototypes: what sets groups apart
+    # must not make everything else look small.
+    means = np.array([fitted[group == k].mean(axis=0) for k in range(prototypes)])
+    whitening = _whitening(fitted - means[group])
+    found = (means - centre) @ whitening.T
     record = Novelty(prototypes=prototypes, threshold=1.0, share=share, data=data)
     fit = NoveltyFit(
         record, centre.astype(np.float32), whitening.astype(np.float32), found.astype(np.float32)
@@ -125,27 +128,34 @@ def fit_novelty(
     return dataclasses.replace(fit, record=record.model_copy(update={"threshold": threshold}))
 
 
-def _prototypes(white: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Return means of groups of vectors, by Lloyd's algorithm.
+def _whitening(differences: Floats) -> Floats:
+    """Return the matrix ``[w, w]`` that gives vectors unit covariance."""
+    variance, directions = np.linalg.eigh(differences.T @ differences / len(differences))
+    largest = max(float(variance[-1]), 1e-12)
+    return np.asarray((directions / np.sqrt(np.maximum(variance, EIGENVALUE_FLOOR * largest))).T)
 
-    It begins with vectors that are far from one another: each is drawn with
-    a probability that grows with its squared distance from those before.
+
+def _prototypes(white: Floats, count: int, rng: np.random.Generator) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Return means of groups of vectors, and each vector's group.
+
+    By Lloyd's algorithm. It begins with vectors that are far from one
+    another: each is drawn with a probability that grows with its squared
+    distance from those before.
     """
-    if count == 1:
-        return white.mean(axis=0, keepdims=True)
     centres = white[rng.integers(len(white))][np.newaxis]
     while len(centres) < count:
         far = _squares(white, centres).min(axis=1) + 1e-12
         centres = np.vstack([centres, white[rng.choice(len(white), p=far / far.sum())]])
     for _ in range(_ROUNDS):
-        nearest = _squares(white, centres).argmin(axis=1)
-        moved = np.array(
-            [white[nearest == k].mean(axis=0) if np.any(nearest == k) else centres[k] for k in range(count)]
-        )
+        group = _squares(white, centres).argmin(axis=1)
+        # A prototype without a group takes the vector farthest from all.
+        for empty in np.setdiff1d(np.arange(count), group):
+            group[_squares(white, centres).min(axis=1).argmax()] = empty
+        moved = np.array([white[group == k].mean(axis=0) for k in range(count)])
         if np.allclose(moved, centres):
             break
         centres = moved
-    return centres
+    return centres, group
 
 
 def _squares(white: Floats, centres: Floats) -> Floats:
