@@ -269,12 +269,15 @@ def _add_patch(
     rows: _PatchRows, butler: Butler, ref: DatasetRef, owned: Mapping[int, npt.NDArray[np.int64]]
 ) -> None:
     """Collect what the check needs of one patch table."""
-    columns = ["objectId", "coord_ra", "coord_dec", "modelId", *(flag.column for flag in FLAGS)]
+    # A table may be older than the newest of the flags.
+    known = set(butler.get(ref.makeComponentRef("columns")))
+    flags = [flag.column for flag in FLAGS if flag.column in known]
+    columns = ["objectId", "coord_ra", "coord_dec", "modelId", *flags]
     table = butler.get(ref, parameters={"columns": columns})
     ids = table["objectId"].to_numpy()
     rows.ids.append(ids)
     rows.placed.append(np.isfinite(table["coord_ra"].to_numpy()) & np.isfinite(table["coord_dec"].to_numpy()))
-    rows.flags.update({flag.column: int(np.sum(table[flag.column].to_numpy())) for flag in FLAGS})
+    rows.flags.update({name: int(np.sum(table[name].to_numpy())) for name in flags})
     rows.models.update(table["modelId"].unique().to_pylist())
     own_ids = owned.get(int(ref.dataId["patch"]), np.empty(0, np.int64))
     rows.unknown += len(np.setdiff1d(ids, own_ids))
