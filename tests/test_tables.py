@@ -74,6 +74,7 @@ def table(n: int, flags: npt.NDArray[np.uint32] | None = None, values: Posterior
         flags=np.zeros(n, dtype=np.uint32) if flags is None else flags,
         posteriors=values,
         model_id=MODEL_ID,
+        novelty=None if values is None else np.linspace(0.5, 2.0, n),
     )
 
 
@@ -93,7 +94,8 @@ def test_column_names() -> None:
         "merging_mutualInfo",
     ):
         assert name in names
-    assert len(names) == 7 + len(FLAGS) + 3 * TREE.n_questions + 4 * TREE.n_answers + 1
+    assert names[7 + len(FLAGS)] == "morphology_outOfDistribution"
+    assert len(names) == 8 + len(FLAGS) + 3 * TREE.n_questions + 4 * TREE.n_answers + 1
 
 
 @pytest.mark.parametrize("name", available_trees())
@@ -176,7 +178,7 @@ def test_failed_objects_are_nan() -> None:
         missing = np.isnan(result[field.name].to_numpy()) if pa.types.is_floating(field.type) else np.zeros(3)
         measured = field.name.rsplit("_", 1)[-1] in (
             "fraction", "fractionLow", "fractionHigh", "concentration", "asked", "entropy", "mutualInfo"
-        )  # fmt: skip
+        ) or field.name == "morphology_outOfDistribution"  # fmt: skip
         assert missing.tolist() == [False, measured, False], field.name
     assert sum(result[name].null_count for name in result.column_names) == 0
 
@@ -185,6 +187,7 @@ def test_without_posteriors_all_is_nan() -> None:
     result = table(2, np.full(2, Flag.GENERAL, dtype=np.uint32), None)
     assert np.isnan(result["bar_no_fraction"].to_numpy()).all()
     assert np.isnan(result["bar_asked"].to_numpy()).all()
+    assert np.isnan(result["morphology_outOfDistribution"].to_numpy()).all()
     assert result["radius"].to_pylist() == [2.5, 2.5]
 
 

@@ -46,6 +46,7 @@ class Flag(enum.IntFlag):
     SHAPE = 1 << 8
     SELECTION = 1 << 9
     FIELD_LIMIT = 1 << 10
+    OUT_OF_DISTRIBUTION = 1 << 11
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +113,11 @@ FLAGS: tuple[FlagDefinition, ...] = (
         Flag.FIELD_LIMIT,
         "morphology_flag_fieldLimit",
         "The field of view was limited by the model's largest value.",
+    ),
+    FlagDefinition(
+        Flag.OUT_OF_DISTRIBUTION,
+        "morphology_flag_outOfDistribution",
+        "The object is unlike those that the model was trained on.",
     ),
 )
 """Every flag, in the order of the tables' columns."""

@@ -50,6 +50,7 @@ from .model.manifest import Manifest
 from .model.package import ModelPackage
 from .model.rendering_spec import Rgb8Rendering
 from .posteriors import summarize
+from .tables.columns import NOVELTY_COLUMN
 from .tables.image_rows import image_table
 
 _LOG = logging.getLogger(__name__)
@@ -243,6 +244,8 @@ class _Run:
                 values[f"{name}_probability"] = probabilities[:, index]
         if self.manifest.scalar is not None:
             values[self.manifest.scalar.name] = self._mean(outputs.scalar, good)[:, 0]
+        if self.manifest.novelty is not None:
+            values[NOVELTY_COLUMN.name] = self._mean(outputs.novelty, good)[:, 0]
         return values
 
     def _mean(

@@ -36,7 +36,7 @@ from ..flags import Flag, flag_columns
 from ..posteriors import Posteriors
 from ..questions.tree import QuestionTree
 from .column import Column
-from .columns import arrow_schema, embedding_columns, morphology_columns
+from .columns import NOVELTY_COLUMN, arrow_schema, embedding_columns, morphology_columns
 
 _ANSWER_SUFFIXES = {
     "fraction": "fraction",
@@ -60,6 +60,7 @@ def morphology_table(
     flags: npt.NDArray[np.uint32],
     posteriors: Posteriors | None,
     model_id: str,
+    novelty: npt.NDArray[np.floating] | None = None,
 ) -> pa.Table:
     """Return a table of vote posteriors, one row per object.
 
@@ -83,12 +84,16 @@ def morphology_table(
         What was measured, ``n`` rows; None if nothing was.
     model_id
         Id of the model.
+    novelty
+        How far each object is from the training objects, ``[n]``; None if
+        the model can't tell.
 
     Returns
     -------
     table
         The columns of `~.columns.morphology_columns`, also where ``n`` is 0.
-        All that `posteriors` holds is NaN where the flag ``GENERAL`` is set.
+        All that `posteriors` and `novelty` hold is NaN where the flag
+        ``GENERAL`` is set.
 
     Raises
     ------
@@ -107,6 +112,7 @@ def morphology_table(
         "radius": np.asarray(radius, dtype=np.float32),
         "arcsecPerPixel": np.asarray(arcsec_per_px, dtype=np.float32),
         **flag_columns(flags),
+        NOVELTY_COLUMN.name: _novelty(novelty, failed),
         **dict(_measured(tree, posteriors, failed)),
     }
     metadata = {"lsst.meas.morphology.tree": tree.name, "lsst.meas.morphology.modelId": model_id}
@@ -165,6 +171,17 @@ def _for_all(value: npt.ArrayLike, dtype: type, like: npt.NDArray[Any]) -> npt.N
     """Return an array for a value that may be one for all objects."""
     array: npt.NDArray[Any] = np.asarray(value, dtype=dtype)
     return np.full(like.shape, array) if array.ndim == 0 else array
+
+
+def _novelty(
+    given: npt.NDArray[np.floating] | None, failed: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Return the column of novelty, NaN where objects have failed."""
+    if given is None:
+        return np.full(len(failed), np.nan, np.float32)
+    if given.shape != failed.shape:
+        raise ValueError(f"The novelty has the shape {given.shape} for {len(failed)} objects.")
+    return np.where(failed, np.float32(np.nan), given.astype(np.float32))
 
 
 def _measured(

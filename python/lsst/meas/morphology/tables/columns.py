@@ -25,6 +25,7 @@ from __future__ import annotations
 
 __all__ = (
     "HEALPIX_COLUMN",
+    "NOVELTY_COLUMN",
     "Column",
     "arrow_schema",
     "embedding_columns",
@@ -68,6 +69,15 @@ _POSITION = (
         "coord_dec", "float64", "Declination, ICRS.", unit="deg", ucd="pos.eq.dec;meta.main", principal=True
     ),
 )
+NOVELTY_COLUMN = Column(
+    "morphology_outOfDistribution",
+    "float32",
+    "How far the object is from those that the model was trained on, about 1 for those; NaN if the model "
+    "can't tell.",
+    ucd="stat.value;src.morph",
+)
+"""How unlike the training objects an object is."""
+
 _MODEL_ID = Column(
     "modelId",
     "string",
@@ -88,8 +98,8 @@ def morphology_columns(tree: QuestionTree) -> tuple[Column, ...]:
     Returns
     -------
     columns
-        Ids, position, stamp and flags; then by question how likely it is
-        asked, entropy and mutual information, and by answer the vote
+        Ids, position, stamp, flags and novelty; then by question how likely
+        it is asked, entropy and mutual information, and by answer the vote
         fraction, its interval and its concentration; the model's id.
     """
     columns = [
@@ -120,6 +130,7 @@ def morphology_columns(tree: QuestionTree) -> tuple[Column, ...]:
         columns.append(
             Column(definition.column, "bool", definition.description, ucd="meta.code.error", nullable=False)
         )
+    columns.append(NOVELTY_COLUMN)
     for question in tree.questions:
         columns.extend(_question_columns(question, principal=not question.parents))
     return (*columns, _MODEL_ID)

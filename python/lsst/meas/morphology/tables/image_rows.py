@@ -110,7 +110,7 @@ def image_table(
             model_id=model_id,
         )
         for name in votes.column_names:
-            if name not in _OF_THE_SKY and not name.startswith(FLAG_COLUMN):
+            if name not in _OF_THE_SKY and not name.startswith("morphology_"):
                 columns[name] = votes[name]
         metadata[TREE_KEY] = json.dumps(tree.to_dict())
     for name, value in (values or {}).items():

@@ -338,6 +338,7 @@ class MeasureMorphologyTask(PipelineTask):
             arcsec_per_px=measurements.arcsec_per_px,
             flags=measurements.flags,
             posteriors=measurements.posteriors,
+            novelty=measurements.novelty,
             model_id=manifest.model_id,
         )
         embeddings = None

@@ -50,6 +50,10 @@ class Measurements:
     """Embeddings ``[n, feature]``, NaN where nothing was measured; without
     features if the model has no embedding."""
 
+    novelty: npt.NDArray[np.float32]
+    """How far each is from the training objects ``[n]``, NaN where nothing
+    was measured or the model can't tell."""
+
     arcsec_per_px: npt.NDArray[np.float32]
     """Pixel scales of the stamps (arcsec), ``[n]``."""
 
@@ -81,6 +85,7 @@ class MeasurementCollector:
         # The empty first part gives a patch without targets its shapes.
         self._parts = [self._summarize(np.empty((0, self._samples, self._tree.n_answers), np.float32))]
         self._embeddings = [np.empty((0, self._features), np.float32)]
+        self._novelty = [np.empty(0, np.float32)]
         self._scales = [np.empty(0, np.float32)]
         self._flags = [np.empty(0, np.uint32)]
 
@@ -96,6 +101,7 @@ class MeasurementCollector:
         good = (stamps.flags & np.uint32(Flag.GENERAL)) == 0
         alpha = np.full((n, self._samples, self._tree.n_answers), np.nan, np.float32)
         embedding = np.full((n, self._features), np.nan, np.float32)
+        novelty = np.full(n, np.nan, np.float32)
         if good.any():
             with self._stopwatch.stage("inference"):
                 flux = in_model_unit(
@@ -105,11 +111,14 @@ class MeasurementCollector:
             alpha[good] = predictions.alpha
             if self._features:
                 embedding[good] = predictions.embedding
+            if predictions.novelty is not None:
+                novelty[good] = predictions.novelty[:, 0]
         with self._stopwatch.stage("posteriors"):
             self._parts.append(self._summarize(alpha))
         self._embeddings.append(embedding)
+        self._novelty.append(novelty)
         self._scales.append(stamps.arcsec_per_px)
-        self._flags.append(stamps.flags)
+        self._flags.append(stamps.flags | self._novelty_flag(novelty))
         self.count += n
 
     def finish(self) -> Measurements:
@@ -120,9 +129,17 @@ class MeasurementCollector:
                 **{name: np.concatenate([getattr(part, name) for part in self._parts]) for name in names}
             ),
             embedding=np.concatenate(self._embeddings),
+            novelty=np.concatenate(self._novelty),
             arcsec_per_px=np.concatenate(self._scales),
             flags=np.concatenate(self._flags),
         )
+
+    def _novelty_flag(self, novelty: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
+        """Return the flag's bit where the model's threshold is exceeded."""
+        settings = self._engine.manifest.novelty
+        if settings is None:
+            return np.zeros(len(novelty), np.uint32)
+        return np.where(novelty > settings.threshold, Flag.OUT_OF_DISTRIBUTION, 0).astype(np.uint32)
 
     def _summarize(self, alpha: npt.NDArray[Any]) -> Posteriors:
         return summarize(alpha, self._tree)
