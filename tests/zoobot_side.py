@@ -46,7 +46,7 @@ from zoobot.pytorch.predictions import predict_on_catalog
 from zoobot.pytorch.training import finetune
 from zoobot.shared import schemas
 
-SPREAD = 0.3
+SPREAD = 0.1
 """Standard deviation of a head's outputs over images, before its last
 function. An encoder of random weights tells images apart but little, and
 what separates them separates rounding errors too.
@@ -128,7 +128,7 @@ def main(folder: Path) -> None:
         images = torch.stack([transform(load_img_file(file)) for file in catalog["file_loc"]])
         encoder = make_encoder(case, images[:16])
         with torch.no_grad():
-            features = encoder(images[:16])
+            features = torch.cat([encoder(batch) for batch in images.split(16)])
         for kind in case["kinds"]:
             stem = f"{case['name']}-{kind}"
             out = folder / f"{stem}.csv"
