@@ -99,6 +99,11 @@ def test_quick_samples_are_small_and_of_a_kind() -> None:
         for votes in [rich.objects.votes[:, part]]
     ]
     assert min(wins) >= 2
+    assert few.fair_votes() is None
+    fair = rich.fair_votes()
+    assert fair is not None
+    assert (fair[:, :3].sum(axis=1) == 40).all()
+    assert not np.array_equal(fair, rich.objects.votes)
 
 
 def test_checksum_sees_changes_and_no_rounding() -> None:

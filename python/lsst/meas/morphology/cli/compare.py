@@ -28,7 +28,7 @@ __all__ = ("command",)
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -51,15 +51,30 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 
 
 @dataclasses.dataclass(frozen=True)
-class _Result:
-    """A model's log-probabilities of the votes of one sample."""
+class _Sample:
+    """Log-probabilities of the votes of one sample."""
 
-    model: str
     questions: tuple[str, ...]
     log_probability: npt.NDArray[np.float64]
     asked: npt.NDArray[np.bool_]
     checksum: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """What a model makes of the samples."""
+
+    model: str
     source: str
+    samples: Mapping[str, _Sample]
+
+    def fits(self, other: _Result) -> bool:
+        """Whether both have tried the same galaxies, votes and questions."""
+        return self.samples.keys() == other.samples.keys() and all(
+            (sample.checksum, sample.questions)
+            == (other.samples[name].checksum, other.samples[name].questions)
+            for name, sample in self.samples.items()
+        )
 
 
 @click.command("compare", short_help="Say whether a new model is as good as an old one.")
@@ -104,9 +119,9 @@ def command(
     Both are model packages, names of shipped models, or folders that
     'morphology evaluate' wrote. A question is better if its whole interval
     of the mean gain lies above zero, as good if it lies above minus the
-    margin, worse if it lies below that, and otherwise undecided; the
+    margin, worse if it lies below that, and otherwise undecided; all
     intervals hold at once with 95 % probability. Exits with 1 if any
-    question, or all together, is worse.
+    question, or all together, is worse in any sample.
     """
     if (votes is None) != (stamps is None):
         raise click.UsageError("--votes and --stamps go together.")
@@ -115,84 +130,88 @@ def command(
         None if Path(name).is_dir() else ModelPackage.open(os.fspath(find_model(name))) for name in (old, new)
     ]
     models = [package for package in packages if package is not None]
-    exam = _exam(models[0].manifest, quick, votes, stamps, id_column, suffix) if models else None
-    tried = iter(_run(models, exam, threads) if exam is not None else [])
-    results = [
+    exams = _exams(models[0].manifest, quick, votes, stamps, id_column, suffix) if models else []
+    tried = iter(_run(models, exams, threads) if models else [])
+    first, second = (
         _read(Path(name)) if package is None else next(tried)
         for name, package in zip((old, new), packages, strict=True)
-    ]
-    first, second = results
-    if first.checksum != second.checksum or first.questions != second.questions:
+    )
+    if not first.fits(second):
         raise MorphologyError(
             f"{old} was tried on {first.source} and {new} on {second.source}, and the votes differ: nothing"
             " can be compared. Evaluate both anew."
         )
-    comparison = compare_likelihoods(
-        first.log_probability, second.log_probability, first.asked, first.questions, margin=margin
-    )
+    worse, undecided = [], []
     click.echo(f"{second.model} against {first.model} on {first.source}")
-    click.echo(comparison.describe())
-    if comparison.worse:
-        click.echo(f"WORSE in {', '.join(comparison.worse)}")
-    elif comparison.undecided:
-        click.echo(f"Not shown to be as good in {', '.join(comparison.undecided)}; nowhere shown to be worse")
+    for name, sample in first.samples.items():
+        comparison = compare_likelihoods(
+            sample.log_probability,
+            second.samples[name].log_probability,
+            sample.asked,
+            sample.questions,
+            margin=margin,
+            level=1.0 - 0.05 / len(first.samples),
+        )
+        click.echo(f"\nSample {name}\n{comparison.describe()}")
+        worse += [f"{question} ({name})" for question in comparison.worse]
+        undecided += [f"{question} ({name})" for question in comparison.undecided]
+    if worse:
+        click.echo(f"\nWORSE in {', '.join(worse)}")
+    elif undecided:
+        click.echo(f"\nNot shown to be as good in {', '.join(undecided)}; nowhere shown to be worse")
     else:
-        click.echo("As good or better")
-    if comparison.worse or (strict and comparison.undecided):
+        click.echo("\nAs good or better")
+    if worse or (strict and undecided):
         raise SystemExit(1)
 
 
-def _exam(
+def _exams(
     manifest: Manifest,
     quick: bool,
     votes: Path | None,
     stamps: Path | None,
     id_column: str,
     suffix: str | None,
-) -> Exam:
-    """Return the sample that is compared on: one not selected on votes."""
+) -> list[Exam]:
+    """Return the samples that are compared on."""
     if votes is not None and stamps is not None:
-        return own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column)
-    samples = tuple(sample for sample in EVALUATION_V1.samples if not sample.selected_on_votes)
-    fair = dataclasses.replace(EVALUATION_V1, samples=samples)
-    return next(frozen_exams(fair, manifest, quick=QUICK if quick else None))
+        return [own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column)]
+    return list(frozen_exams(EVALUATION_V1, manifest, quick=QUICK if quick else None))
 
 
-def _run(packages: Sequence[ModelPackage], exam: Exam, threads: int) -> list[_Result]:
+def _run(packages: Sequence[ModelPackage], exams: Sequence[Exam], threads: int) -> list[_Result]:
     """Try models, together if they look at the same stamps."""
     engines = [Engine.from_package(package, EngineOptions(threads=threads)) for package in packages]
-    if len({view(engine.manifest) for engine in engines}) == 1:
-        evaluations = try_models(engines, exam)
-    else:
-        evaluations = [try_models([engine], exam)[0] for engine in engines]
+    samples: list[dict[str, _Sample]] = [{} for _ in engines]
+    for exam in exams:
+        if len({view(engine.manifest) for engine in engines}) == 1:
+            evaluations = try_models(engines, exam)
+        else:
+            evaluations = [try_models([engine], exam)[0] for engine in engines]
+        for found, evaluation in zip(samples, evaluations, strict=True):
+            found[exam.name] = _Sample(
+                tuple(exam.tree.slices), evaluation.log_model, evaluation.asked > 0, exam.checksum
+            )
     return [
-        _Result(
-            f"{engine.manifest.name} {engine.manifest.version}",
-            tuple(exam.tree.slices),
-            evaluation.log_model,
-            evaluation.asked > 0,
-            exam.checksum,
-            f"{exam.source}, {exam.name}",
-        )
-        for engine, evaluation in zip(engines, evaluations, strict=True)
+        _Result(f"{engine.manifest.name} {engine.manifest.version}", exams[0].source, found)
+        for engine, found in zip(engines, samples, strict=True)
     ]
 
 
 def _read(folder: Path) -> _Result:
     """Read what ``morphology evaluate`` wrote."""
+    samples = {}
+    ends = "_logLikelihood"
     for path in sorted(folder.glob("galaxies-*.parquet")):
         table = pyarrow.parquet.read_table(path)
         marks = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        if marks.get("kind") != "galaxies" or marks.get("selectedOnVotes") == "True":
-            continue
-        ends = "_logLikelihood"
         questions = tuple(name.removesuffix(ends) for name in table.column_names if name.endswith(ends))
-        return _Result(
-            marks["model"],
+        samples[marks["sample"]] = _Sample(
             questions,
             np.stack([table[name + ends].to_numpy() for name in questions], axis=1),
             np.stack([table[name + "_votes"].to_numpy() for name in questions], axis=1) > 0,
             marks["checksum"],
-            f"{marks['source']}, {marks['sample']}",
         )
-    raise MorphologyError(f"{folder} holds no galaxies-*.parquet as 'morphology evaluate' writes them.")
+    if not samples:
+        raise MorphologyError(f"{folder} holds no galaxies-*.parquet as 'morphology evaluate' writes them.")
+    return _Result(marks["model"], marks["source"], samples)

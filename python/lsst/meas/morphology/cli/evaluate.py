@@ -128,7 +128,6 @@ def command(
     (out / "evaluation.txt").write_text(text)
     for exam, evaluation in zip(exams, evaluations, strict=True):
         marks = {**metadata, "sample": exam.name, "checksum": exam.checksum}
-        marks["selectedOnVotes"] = str(exam.selected_on_votes)
         pyarrow.parquet.write_table(galaxies_table(evaluation, marks), out / f"galaxies-{exam.name}.parquet")
         if plots:
             draw_evaluation(out / f"evaluation-{exam.name}.png", evaluation, title=f"{heading}: {exam.name}")

@@ -82,8 +82,9 @@ class Exam:
     covariates: Mapping[str, npt.NDArray[np.floating]] = dataclasses.field(default_factory=dict)
     """What the difficulty may depend on, by name, ``[n]``."""
 
-    selected_on_votes: bool = False
-    """Whether votes decided which galaxies are there."""
+    fair_votes: npt.NDArray[np.int32] | None = None
+    """Votes of other volunteers, if `votes` decided which galaxies are
+    there, ``[n, answer]``."""
 
     def __len__(self) -> int:
         return len(self.votes)
@@ -126,7 +127,7 @@ def frozen_exams(definition: FrozenSet, manifest: Manifest, *, quick: int | None
             probabilities=sample.objects.probabilities,
             concentration=CONCENTRATION,
             covariates=sample.covariates(),
-            selected_on_votes=sample_definition.selected_on_votes,
+            fair_votes=sample.fair_votes(),
         )
 
 
@@ -271,7 +272,7 @@ def sit(
             probabilities=exam.probabilities,
             concentration=exam.concentration,
             covariates=exam.covariates,
-            selected_on_votes=exam.selected_on_votes,
+            fair_votes=exam.fair_votes,
         )
         for part in parts
     ]

@@ -73,8 +73,7 @@ class SampleDefinition:
     def selected_on_votes(self) -> bool:
         """Whether galaxies are in the sample because of their votes.
 
-        If so, their votes are no fair draw, and neither coverage nor
-        likelihood means anything.
+        If so, their votes are no fair draw; see `FrozenSample.fair_votes`.
         """
         return self.per_answer > 0
 

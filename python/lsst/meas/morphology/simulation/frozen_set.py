@@ -46,7 +46,7 @@ from .checksums import truth_checksum
 from .frozen_definition import SampleDefinition
 from .objects import SimulatedObjects, draw_objects, select_by_winner
 from .stamps import observe
-from .votes import UNTAUGHT
+from .votes import UNTAUGHT, draw_votes
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,6 +100,24 @@ class FrozenSample:
             "seeing": fwhm,
             "depth": 31.4 - 2.5 * np.log10(noise),
         }
+
+    def fair_votes(self) -> npt.NDArray[np.int32] | None:
+        """Return votes of other volunteers, if the first ones chose.
+
+        Galaxies that are in a sample because of their votes have got votes
+        that are no fair draw: coverage and likelihood would mean nothing.
+        Those of as many other volunteers are.
+        """
+        if not self.definition.selected_on_votes:
+            return None
+        rng = np.random.default_rng([self.definition.seed, 2])
+        return draw_votes(
+            rng,
+            self.objects.probabilities,
+            self.tree,
+            volunteers=self.definition.volunteers,
+            concentration=CONCENTRATION,
+        )
 
     def stamps(self, manifest: Manifest) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]]:
         """Take pictures of the galaxies as a model wants them.

@@ -93,7 +93,7 @@ def check_bars(evaluation: SampleEvaluation) -> tuple[Bar, ...]:
     bars
         Those for which the tree has the questions.
     """
-    if evaluation.likelihoods is None:
+    if evaluation.selected:
         return tuple(_rare(evaluation))
     return (*_common(evaluation), *_honest(evaluation))
 
@@ -151,9 +151,8 @@ def _common(evaluation: SampleEvaluation) -> Iterator[Bar]:
 def _honest(evaluation: SampleEvaluation) -> Iterator[Bar]:
     if evaluation.truth is not None:
         yield from _deviations(evaluation, evaluation.truth)
-    if evaluation.coverage is not None:
-        yield from _coverage(evaluation, evaluation.coverage)
-    if evaluation.likelihoods is not None and evaluation.likelihoods.oracle is not None:
+    yield from _coverage(evaluation, evaluation.coverage)
+    if evaluation.likelihoods.oracle is not None:
         gained = evaluation.likelihoods.total_gained
         yield Bar(evaluation.name, "log-likelihood: part of the way to the oracle", gained, 0.70, oracle=1.0)
 

@@ -110,7 +110,7 @@ class Comparison:
     def describe(self) -> str:
         """Return the comparison as a table for people."""
         lines = [
-            f"Gain in log-likelihood, nats per galaxy asked; {self.level:.0%} intervals that hold at once",
+            f"Gain in log-likelihood, nats per galaxy asked; {self.level * 100:.4g} % intervals, all at once",
             f"{'question':<18}{'galaxies':>9}{'gain':>10}{'low':>10}{'high':>10}  verdict",
         ]
         lines += [

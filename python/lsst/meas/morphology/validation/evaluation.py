@@ -82,15 +82,16 @@ class LabelledPredictions:
     covariates: Mapping[str, npt.NDArray[np.floating]] = dataclasses.field(default_factory=dict)
     """By name, what the difficulty may depend on, ``[n]`` each."""
 
-    selected_on_votes: bool = False
-    """Whether votes decided which galaxies are here. Their coverage,
-    reliability and likelihood then mean nothing and are left out."""
+    fair_votes: npt.NDArray[np.int32] | None = None
+    """Votes of other volunteers, ``[n, answer]``, if `votes` decided which
+    galaxies are here and so are no fair draw. Coverage, reliability and
+    likelihood are then measured by these."""
 
     def __post_init__(self) -> None:
         shape = (len(self.votes), self.tree.n_answers)
         fits = self.votes.shape == shape == (self.alpha.shape[0], self.alpha.shape[2])
-        if self.probabilities is not None:
-            fits = fits and self.probabilities.shape == shape
+        for values in (self.probabilities, self.fair_votes):
+            fits = fits and (values is None or values.shape == shape)
         if not fits or any(values.shape != shape[:1] for values in self.covariates.values()):
             raise ValueError(f"Predictions, votes and what else is known of sample {self.name!r} do not fit.")
         if not (np.isfinite(self.alpha).all() and (self.alpha > 0.0).all()):
@@ -128,20 +129,24 @@ class SampleEvaluation:
     """Edges of groups and deviations in them, by what the groups are of:
     deviations from the truth if that is known, or else the excess."""
 
-    coverage: Coverage | None
+    coverage: Coverage
     """Coverage of votes."""
 
     reliability: Mapping[str, Reliability]
     """Reliability by question."""
 
-    likelihoods: Likelihoods | None
+    likelihoods: Likelihoods
     """Where the model is between constant and oracle."""
 
     log_model: Floats
     """Log-probability of each galaxy's votes, ``[n, question]``."""
 
     asked: npt.NDArray[np.int64]
-    """Votes on each question, ``[n, question]``."""
+    """Votes on each question, as `log_model` counts them,
+    ``[n, question]``."""
+
+    selected: bool
+    """Whether votes decided which galaxies are in the sample."""
 
 
 def evaluate(predictions: LabelledPredictions) -> SampleEvaluation:
@@ -159,12 +164,11 @@ def evaluate(predictions: LabelledPredictions) -> SampleEvaluation:
     """
     p = predictions
     fraction = expected_fractions(p.alpha, p.tree)
-    log_model = log_probability(p.votes, p.alpha, p.tree)
-    asked = np.stack([p.votes[:, part].sum(axis=1) for part in p.tree.slices.values()], axis=1)
+    fair = p.votes if p.fair_votes is None else p.fair_votes
+    log_model = log_probability(fair, p.alpha, p.tree)
     log_oracle = None
     if p.probabilities is not None:
-        log_oracle = oracle_log_probability(p.votes, p.probabilities, p.tree, concentration=p.concentration)
-    fair = not p.selected_on_votes
+        log_oracle = oracle_log_probability(fair, p.probabilities, p.tree, concentration=p.concentration)
     return SampleEvaluation(
         name=p.name,
         number=len(p.votes),
@@ -175,17 +179,21 @@ def evaluate(predictions: LabelledPredictions) -> SampleEvaluation:
         if p.probabilities is None
         else truth_deviations(fraction, p.probabilities, p.votes, p.tree),
         excess=excess_deviations(fraction, p.votes, p.tree),
-        by=_by_covariate(p, fraction, asked),
-        coverage=votes_coverage(p.votes, p.alpha, p.tree) if fair else None,
+        by=_by_covariate(p, fraction),
+        coverage=votes_coverage(fair, p.alpha, p.tree),
         reliability={
-            name: reliability(p.votes[:, part], fraction[:, part]) for name, part in p.tree.slices.items()
-        }
-        if fair
-        else {},
-        likelihoods=votes_likelihoods(p.votes, log_model, p.tree, log_oracle) if fair else None,
+            name: reliability(fair[:, part], fraction[:, part]) for name, part in p.tree.slices.items()
+        },
+        likelihoods=votes_likelihoods(fair, log_model, p.tree, log_oracle),
         log_model=log_model,
-        asked=asked,
+        asked=_asked(fair, p.tree),
+        selected=p.fair_votes is not None,
     )
+
+
+def _asked(votes: npt.NDArray[np.int32], tree: QuestionTree) -> npt.NDArray[np.int64]:
+    """Return the number of votes on each question, ``[n, question]``."""
+    return np.stack([votes[:, part].sum(axis=1) for part in tree.slices.values()], axis=1).astype(np.int64)
 
 
 def _confusions(
@@ -210,9 +218,7 @@ def _confusions(
     return result
 
 
-def _by_covariate(
-    p: LabelledPredictions, fraction: Floats, asked: npt.NDArray[np.int64]
-) -> dict[str, tuple[Floats, Deviations]]:
+def _by_covariate(p: LabelledPredictions, fraction: Floats) -> dict[str, tuple[Floats, Deviations]]:
     """Measure deviations in groups of galaxies."""
 
     def measure(groups: npt.NDArray[np.int64], min_votes: int = 10) -> Deviations:
@@ -222,6 +228,7 @@ def _by_covariate(
             fraction, p.probabilities, p.votes, p.tree, min_votes=min_votes, groups=groups
         )
 
+    asked = _asked(p.votes, p.tree)
     edges = np.array([*VOTE_EDGES, max(int(asked.max(initial=0)) + 1, VOTE_EDGES[-1] + 1)])
     result = {"votes": (edges.astype(np.float64), measure(np.digitize(asked, edges) - 1, min_votes=1))}
     for name, values in p.covariates.items():

@@ -71,10 +71,7 @@ def draw_evaluation(path: str | Path, evaluation: SampleEvaluation, *, title: st
         raise MissingExtraError("matplotlib", "explore", "draw an evaluation") from error
 
     sections: list[list[Callable[[Any], None]]] = [[], [], []]
-    if evaluation.likelihoods is not None:
-        sections[0] += [
-            partial(draw, evaluation) for draw in (_draw_likelihood, _draw_coverage, _draw_transform)
-        ]
+    sections[0] += [partial(draw, evaluation) for draw in (_draw_likelihood, _draw_coverage, _draw_transform)]
     sections[0] += [partial(_draw_deviations, evaluation, by) for by in evaluation.by]
     sections[1] += [partial(_draw_reliability, evaluation, question) for question in evaluation.reliability]
     sections[2] += [partial(_draw_confusion, *item) for item in evaluation.confusion.items()]
@@ -90,7 +87,7 @@ def draw_evaluation(path: str | Path, evaluation: SampleEvaluation, *, title: st
 
 
 def _draw_likelihood(evaluation: SampleEvaluation, ax: Any) -> None:
-    assert (found := evaluation.likelihoods) is not None
+    found = evaluation.likelihoods
     if found.oracle is None:
         values, label = found.model - found.constant, "nats above the best constant"
     else:
@@ -105,7 +102,7 @@ def _draw_likelihood(evaluation: SampleEvaluation, ax: Any) -> None:
 
 
 def _draw_coverage(evaluation: SampleEvaluation, ax: Any) -> None:
-    assert (coverage := evaluation.coverage) is not None
+    coverage = evaluation.coverage
     judged = coverage.count >= 100
     for index, level in enumerate(coverage.levels):
         points = ax.plot(coverage.count[judged], coverage.by_answer[index, judged], ".", label=f"{level:.0%}")
@@ -120,7 +117,7 @@ def _draw_coverage(evaluation: SampleEvaluation, ax: Any) -> None:
 
 
 def _draw_transform(evaluation: SampleEvaluation, ax: Any) -> None:
-    assert (coverage := evaluation.coverage) is not None
+    coverage = evaluation.coverage
     bins = coverage.histogram.shape[1]
     weights = np.where(coverage.count > 0, coverage.count, 0)
     density = np.nansum(coverage.histogram * weights[:, np.newaxis], axis=0) / max(int(weights.sum()), 1)

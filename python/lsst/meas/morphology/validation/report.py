@@ -110,7 +110,7 @@ def _answer_lines(evaluation: SampleEvaluation) -> Iterator[str]:
         found = evaluation.confusion[question.name]
         for k, answer in enumerate(question.answers):
             column = evaluation.tree.slices[question.name].start + k
-            shares = [np.nan, np.nan] if coverage is None else coverage.by_answer[:2, column]
+            shares = coverage.by_answer[:2, column]
             yield (
                 f"{question.name + '_' + answer:<35}{found.winners[k]:>6}{_number(found.precision[k]):>8}"
                 f"{_number(found.recall[k]):>8}{_number(found.f1[k]):>8}"
@@ -119,7 +119,7 @@ def _answer_lines(evaluation: SampleEvaluation) -> Iterator[str]:
             )
     yield (
         f"{'all':<65}{_number(deviations.over_answers()[0]):>14}{'':>9}"
-        + "".join(f"{_number(share):>8}" for share in ([] if coverage is None else coverage.pooled[:2]))
+        + "".join(f"{_number(share):>8}" for share in coverage.pooled[:2])
     ).rstrip()
 
 
@@ -139,9 +139,8 @@ def _group(low: float, high: float, deviations: Deviations, k: int) -> str:
 
 def _likelihood_lines(evaluation: SampleEvaluation) -> Iterator[str]:
     found = evaluation.likelihoods
-    if found is None:
-        yield "Its galaxies were selected on their votes: no coverage, reliability or likelihood."
-        return
+    if evaluation.selected:
+        yield "Votes chose these galaxies; coverage, and what follows, is of other volunteers' votes"
     yield "Log-likelihood, nats for each galaxy that was asked; expected calibration error of the votes"
     yield (
         f"{'question':<18}{'galaxies':>9}{'constant':>10}{'model':>10}{'oracle':>10}{'way':>8}{'calibration':>13}"

@@ -191,8 +191,6 @@ def _deviation_rows(
 
 def _coverage_rows(evaluation: SampleEvaluation) -> Iterator[dict[str, Any]]:
     coverage = evaluation.coverage
-    if coverage is None:
-        return
     for index, level in enumerate(coverage.levels):
         measure = f"coverage_{level * 100:.0f}"
         yield {"measure": measure, "count": int(coverage.count.sum()), "value": coverage.pooled[index]}
@@ -210,8 +208,6 @@ def _coverage_rows(evaluation: SampleEvaluation) -> Iterator[dict[str, Any]]:
 
 def _likelihood_rows(evaluation: SampleEvaluation) -> Iterator[dict[str, Any]]:
     found = evaluation.likelihoods
-    if found is None:
-        return
     constant, model, oracle = found.total
     whole: dict[str, Any] = {"count": evaluation.number}
     yield {**whole, "measure": "log_likelihood", "value": model, "oracle": oracle, "baseline": constant}
