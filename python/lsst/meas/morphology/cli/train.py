@@ -34,6 +34,9 @@ import click
 
 _SMOKE = {"steps": 40, "stamps": 512, "batch_size": 32, "shard_size": 64, "validation": 64, "evaluation": 256}
 
+_NATURAL_SHARE = 0.3
+"""Part of the training galaxies that is distributed as on the sky."""
+
 
 @click.command(short_help="Train a model on simulated galaxies.")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=pathlib.Path))
@@ -54,7 +57,7 @@ _SMOKE = {"steps": 40, "stamps": 512, "batch_size": 32, "shard_size": 64, "valid
     help="Directory of stamps and checkpoints, by default OUT.work. If a training of the same model was"
     " interrupted there, it goes on.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 4500]")
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 6500]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -99,6 +102,7 @@ def command(
     from ..training.loop import TrainingOptions
     from ..training.recipe import recipe
     from ..training.session import DataOptions, train_package
+    from ..training.shards import MixedSource
 
     torch.set_num_threads(threads)
     chosen = _sizes(recipe_name, sizes)
@@ -109,7 +113,8 @@ def command(
         title=f"Galaxy morphology for Rubin, trained on simulation ({recipe_name} {version})",
         record=TrainingRecord(
             data="It was trained on simulated galaxies with simulated votes, and has never seen a real one."
-            " Training galaxies are brighter, better resolved and richer in features than the sky's.",
+            " Most of its galaxies were brighter, better resolved and richer in features than the sky's; three in"
+            " ten were as on the sky.",
             seed=seed,
             untaught=tuple(sorted({answer.partition("_")[0] for answer in UNTAUGHT})),
         ),
@@ -128,6 +133,7 @@ def command(
         checkpoint_steps=max(1, min(200, steps // 4)),
         device=device,
     )
+    samples = {mix: SimulatedSource(manifest, mix) for mix in ("natural", "training")}
     with click.progressbar(length=steps, label="Training", show_pos=True) as bar:
         model = train_package(
             out,
@@ -135,8 +141,8 @@ def command(
             work if work is not None else out.with_name(out.name + ".work"),
             options=options,
             data=DataOptions(**chosen),
-            source=SimulatedSource(manifest, "training"),
-            samples={mix: SimulatedSource(manifest, mix) for mix in ("natural", "training")},
+            source=MixedSource(samples["training"], samples["natural"], _NATURAL_SHARE),
+            samples=samples,
             command=shlex.join(words),
             progress=lambda step: bar.update(step - bar.pos),
         )
@@ -147,5 +153,5 @@ def command(
 
 def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:
     """Return the numbers of steps and stamps of a recipe, as changed."""
-    defaults = {"steps": 4500, "stamps": 120000, "batch_size": 128} if recipe_name == "rubin" else _SMOKE
+    defaults = {"steps": 6500, "stamps": 120000, "batch_size": 128} if recipe_name == "rubin" else _SMOKE
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}

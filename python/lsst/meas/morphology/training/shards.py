@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Labelled", "LabelledStamps", "ShardStore", "StampSource")
+__all__ = ("Labelled", "LabelledStamps", "MixedSource", "ShardStore", "StampSource")
 
 import dataclasses
 import json
@@ -98,6 +98,37 @@ class StampSource(Protocol):
     def describe(self) -> str:
         """Return a text that is the same for sources of the same stamps."""
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedSource:
+    """Stamps of two sources together."""
+
+    first: StampSource
+    """The source of most stamps."""
+
+    second: StampSource
+    """The source of the others."""
+
+    share: float
+    """The second source's share."""
+
+    def __call__(self, seed: int, n: int) -> LabelledStamps:
+        """Return stamps of the first source, then of the second."""
+        others = round(self.share * n)
+        parts = [
+            LabelledStamps.of(self.first(seed, n - others)),
+            LabelledStamps.of(self.second(seed, others)),
+        ]
+        return LabelledStamps(
+            flux=np.concatenate([part.flux for part in parts]),
+            valid=np.concatenate([part.valid for part in parts]),
+            votes=np.concatenate([part.votes for part in parts]),
+        )
+
+    def describe(self) -> str:
+        """Return a text that is the same for the same two sources."""
+        return f"{self.share:g} of ({self.second.describe()}), the rest of ({self.first.describe()})"
 
 
 class ShardStore:
