@@ -113,8 +113,8 @@ def command(
         title=f"Galaxy morphology for Rubin, trained on simulation ({recipe_name} {version})",
         record=TrainingRecord(
             data="It was trained on simulated galaxies with simulated votes, and has never seen a real one."
-            " Most of its galaxies were brighter, better resolved and richer in features than the sky's; three in"
-            " ten were as on the sky.",
+            " Most of its galaxies were brighter, better resolved and richer in features than the sky's;"
+            " three in ten were as on the sky.",
             seed=seed,
             untaught=tuple(sorted({answer.partition("_")[0] for answer in UNTAUGHT})),
         ),
