@@ -58,7 +58,7 @@ AFTER = {
 def commands(page: str) -> list[list[str]]:
     """Return the lines of each block of commands of a page."""
     blocks = re.findall(r"^\.\. code-block:: sh\n\n((?:   .+\n)+)", page, re.MULTILINE)
-    return [[line.strip() for line in block.splitlines()] for block in blocks]
+    return [[line.strip() for line in block.replace("\\\n", " ").splitlines()] for block in blocks]
 
 
 def write_checkpoint(path: Path) -> None:
