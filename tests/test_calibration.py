@@ -27,8 +27,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
 import pytest
+from click.testing import CliRunner
 
+from lsst.meas.morphology.cli.main import main
 from lsst.meas.morphology.errors import ModelPackageError
 from lsst.meas.morphology.inference.engine import Engine, EngineOptions
 from lsst.meas.morphology.inference.golden import check_golden
@@ -37,6 +41,7 @@ from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.posteriors import log_probability, summarize
 from lsst.meas.morphology.questions.tree import QuestionTree
 from lsst.meas.morphology.training.calibration import fit_calibration, log_likelihood
+from lsst.meas.morphology.training.stamp_set import StampSet
 from lsst.meas.morphology.training.trust import trusted_package
 
 TREE = QuestionTree.load("rubin")
@@ -146,3 +151,23 @@ def test_manifest_refuses_unknown_questions(tiny_package: Path) -> None:
     with pytest.raises(ModelPackageError, match="novelty"):
         Manifest.from_json(text)
     assert b"novelty" not in manifest.to_json()
+
+
+def test_command(tmp_path: Path, tiny_package: Path) -> None:
+    rng = np.random.default_rng(8)
+    flux = rng.normal(0.0, 100.0, (80, 3, 16, 16)).astype(np.float32)
+    StampSet(flux, np.ones(flux.shape, np.bool_), object_id=np.arange(80)).write(tmp_path / "s.npz")
+    votes = {"objectId": np.arange(80), "bar_strong": rng.integers(0, 9, 80)}
+    votes |= {"bar_weak": rng.integers(0, 9, 80), "bar_no": rng.integers(0, 9, 80)}
+    pyarrow.csv.write_csv(pa.table(votes), tmp_path / "v.csv")
+    out = tmp_path / "new.morph"
+    command = ["calibrate", str(tiny_package), str(out), "--version", "1.0.1"]
+    assert CliRunner().invoke(main, command).exit_code == 2
+    command += ["--stamps", str(tmp_path / "s.npz"), "--labels", str(tmp_path / "v.csv")]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert "Out of distribution above" in result.output
+    manifest = ModelPackage.open(out).manifest
+    assert manifest.version == "1.0.1"
+    assert manifest.calibration is not None
+    assert set(manifest.calibration.concentration or ()) <= {"bar"}

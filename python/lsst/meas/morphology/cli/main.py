@@ -74,6 +74,7 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     modules={
+        "calibrate": ".calibrate",
         "check-model": ".check_model",
         "compare": ".compare",
         "demo": ".demo",
