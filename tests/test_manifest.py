@@ -127,7 +127,10 @@ def test_frozen() -> None:
         ({"stamp_size": 100000}, "stamp_size: "),
         ({"stamp_size": 32.5}, "stamp_size: "),
         ({"rendering": {"softening": [1.0, 1.0], "scale": [1.0, 1.0]}}, "rendering.softening"),
-        ({"rendering": {"softening": [1.0, 0.0, 1.0], "scale": [1.0, 1.0, 1.0]}}, "rendering.asinh.softening.1"),
+        (
+            {"rendering": {"softening": [1.0, 0.0, 1.0], "scale": [1.0, 1.0, 1.0]}},
+            "rendering.asinh.softening.1",
+        ),
         ({"architecture": {"kind": "convnext", "depths": [1], "widths": [8, 8]}}, "1 depths for 2 widths"),
         ({"architecture": {"kind": "python", "source": "import os"}}, "architecture: "),
         ({"field_of_view": {"rule": "fixed"}}, "pixel_arcsec"),
