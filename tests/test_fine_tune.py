@@ -23,6 +23,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -38,6 +40,7 @@ from astropy.table import Table
 from click.testing import CliRunner
 
 from lsst.daf.butler import Butler
+from lsst.meas.morphology.butler import ingest
 from lsst.meas.morphology.cli.main import main
 from lsst.meas.morphology.errors import LabelError, MissingColumnError, ModelMismatchError, MorphologyError
 from lsst.meas.morphology.inference.engine import Engine, EngineOptions
@@ -55,6 +58,8 @@ from lsst.meas.morphology.training.stamp_set import StampSet, match_labels
 from lsst.meas.morphology.training.target import ClassesTarget, ScalarTarget, make_target
 from lsst.meas.morphology.training.tuned_part import TunedPart
 from lsst.meas.morphology.training.tuner import TuneOptions
+from lsst.pipe.base import Pipeline
+from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 SIZE = 16
 COUNT = 120
@@ -385,3 +390,34 @@ def test_roc_area() -> None:
     positive, negative = rng.integers(0, 9, 30).astype(float), rng.integers(0, 7, 20).astype(float)
     wins = (positive[:, None] > negative).mean() + 0.5 * (positive[:, None] == negative).mean()
     assert roc_area(positive, negative) == pytest.approx(wins)
+
+
+@pytest.mark.slow
+def test_pipetask_runs_it(simulated_repo: Path, model_file: Path, tmp_path: Path) -> None:
+    """From a table of labels to the columns of a patch's table."""
+    repo = tmp_path / "repo"
+    shutil.copytree(simulated_repo, repo)
+    manifest = ModelPackage.open(model_file).manifest
+    with Butler.from_config(str(repo), collections="sim", writeable=True) as butler:
+        objects = [butler.get(ref) for ref in butler.query_datasets("object", collections="sim")]
+        ids = np.concatenate([np.asarray(table["objectId"]) for table in objects])
+        labels = LabelTable.of({"objectId": ids, "ring": np.arange(len(ids)) % 2})
+        stamps = cut_labelled(butler, "sim", labels, manifest)
+        out = tmp_path / "ring.morph"
+        options = TuneOptions(epochs=2, views=1)
+        fine_tune(model_file, labels, out, stamps=stamps, target="ring", options=options)
+        ref = ingest(butler, out)
+    pipeline = Pipeline.from_uri("resource://lsst.meas.morphology/pipelines/Morphology.yaml#step1-measure")
+    pipeline.addConfigOverride("measureMorphology", "connections.modelName", "ring")
+    pipeline.addConfigOverride("measureMorphology", "connections.tableName", "object_ring")
+    inputs = ["sim", ref.run]
+    with SimplePipelineExecutor.prep_butler(str(repo), inputs=inputs, output="u/ring") as butler:
+        executor = SimplePipelineExecutor.from_pipeline(pipeline, where="skymap='morph_sim'", butler=butler)
+        executor.run(register_dataset_types=True, save_versions=False)
+        refs = butler.query_datasets("object_ring_patch", collections="u/ring")
+        tables = [butler.get(ref) for ref in refs]
+    table = pa.concat_tables(tables)
+    measured = table.filter(pa.compute.invert(table["morphology_flag"]))
+    assert measured.num_rows > 5
+    total = measured["ring_yes_fraction"].to_numpy() + measured["ring_no_fraction"].to_numpy()
+    np.testing.assert_allclose(total, 1.0, atol=1e-4)
