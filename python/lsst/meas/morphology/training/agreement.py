@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("MIN_VOTES", "TOP_FRACTION", "QuestionFigures", "figures_table", "question_figures")
+__all__ = ("QuestionFigures", "figures_table", "question_figures")
 
 import dataclasses
 from collections.abc import Mapping
@@ -31,13 +31,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from ..confident import confusion
 from ..questions.tree import QuestionTree
-
-MIN_VOTES = 20
-"""Votes on a question from which a galaxy can be confident."""
-
-TOP_FRACTION = 0.8
-"""Share of the votes that the winner needs for a galaxy to be confident."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,29 +71,20 @@ def question_figures(
     -------
     figures
         One entry for each question.
+
+    Raises
+    ------
+    ValueError
+        Raised if fractions of confident galaxies are not finite.
     """
     result = {}
-    for name, answers in tree.slices.items():
-        counts = votes[:, answers]
-        total = counts.sum(axis=1)
-        top = counts.max(axis=1)
-        # A product, since a ratio would have to mind the galaxies unasked.
-        confident = (total >= MIN_VOTES) & (top >= TOP_FRACTION * total)
-        result[name] = _figures(counts[confident].argmax(axis=1), fraction[confident, answers].argmax(axis=1))
+    for question in tree.questions:
+        part = tree.slices[question.name]
+        found = confusion(votes[:, part], fraction[:, part], question.answers)
+        result[question.name] = QuestionFigures(
+            found.count, found.accuracy, found.balanced_accuracy, found.majority
+        )
     return result
-
-
-def _figures(truth: npt.NDArray[np.intp], guess: npt.NDArray[np.intp]) -> QuestionFigures:
-    if len(truth) == 0:
-        return QuestionFigures(0, float("nan"), float("nan"), float("nan"))
-    right = truth == guess
-    recalls = [right[truth == winner].mean() for winner in np.unique(truth)]
-    return QuestionFigures(
-        count=len(truth),
-        accuracy=float(right.mean()),
-        balanced_accuracy=float(np.mean(recalls)),
-        majority=float(np.bincount(truth).max() / len(truth)),
-    )
 
 
 def figures_table(figures: Mapping[str, QuestionFigures]) -> str:

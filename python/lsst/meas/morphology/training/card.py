@@ -27,8 +27,9 @@ __all__ = ("write_card",)
 
 from collections.abc import Mapping
 
+from ..confident import MIN_VOTES, TOP_FRACTION
 from ..model.manifest import Manifest
-from .agreement import MIN_VOTES, TOP_FRACTION, QuestionFigures, figures_table
+from .agreement import QuestionFigures, figures_table
 
 
 def write_card(
