@@ -63,7 +63,7 @@ from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
 
 SIZE = 16
 COUNT = 120
-QUICK = TuneOptions(epochs=40, views=2, learning_rate=2e-2)
+QUICK = TuneOptions(depth="head", epochs=40, views=2, learning_rate=2e-2)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_rings_from_a_csv(
     pyarrow.csv.write_csv(table, tmp_path / "rings.csv")
     out = tmp_path / "ring.morph"
     command = ["fine-tune", str(tiny_package), str(tmp_path / "rings.csv"), str(out), "--target", "ring"]
-    command += ["--stamps", str(tmp_path / "stamps.npz"), "--epochs", "40", "--learning-rate", "0.02"]
+    command += ["--stamps", str(tmp_path / "stamps.npz"), "--epochs", "40", "--depth", "last"]
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
     assert "heldOut.balancedAccuracy" in result.output
@@ -155,7 +155,7 @@ def test_depths(
 ) -> None:
     stamps, ring = blobs
     depth: Any = what if what != "scratch" else "head"
-    tuning = TuneOptions(depth=depth, from_scratch=what == "scratch", epochs=3, views=2)
+    tuning = TuneOptions(depth=depth, blocks=1, from_scratch=what == "scratch", epochs=3, views=2)
     result = fine_tune(
         tiny_package, _table(stamps, ring=ring), "none", stamps=stamps, target="ring", options=tuning
     )
@@ -182,7 +182,7 @@ def test_head_alone_keeps_the_embedding(
         stamps=stamps,
         target="visual_class",
         name="rings_and_lenses",
-        options=TuneOptions(epochs=3, balanced=True),
+        options=TuneOptions(depth="head", epochs=3, balanced=True),
     )
     tree = result.package.manifest.tree
     assert tree.answer_columns == ("visualClass_hasRing", "visualClass_lens", "visualClass_round")
@@ -230,7 +230,7 @@ def test_votes_go_on_from_the_model(
         names["smoothOrFeatured_featuredOrDisk"]: featured.astype(float),
         names["smoothOrFeatured_problem"]: np.zeros(COUNT, int),
     }
-    options = TuneOptions(epochs=100, views=2, learning_rate=5e-2)
+    options = TuneOptions(depth="head", epochs=100, views=2, learning_rate=5e-2)
     result = fine_tune(
         tiny_package, _table(stamps, **columns), tmp_path / "v.morph", stamps=stamps, options=options
     )

@@ -63,11 +63,11 @@ _PATH = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
 @click.option(
     "--depth",
     type=click.Choice(["head", "last", "all"]),
-    default="head",
+    default="last",
     show_default=True,
     help="Train a new head alone, also the last blocks, or all, earlier layers more slowly.",
 )
-@click.option("--blocks", type=click.IntRange(0), default=1, show_default=True, help="With --depth last.")
+@click.option("--blocks", type=click.IntRange(0), default=2, show_default=True, help="With --depth last.")
 @click.option("--from-scratch", is_flag=True, help="Forget what MODEL knows; keep only how it is built.")
 @click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="Most passes.")
 @click.option(
@@ -80,7 +80,7 @@ _PATH = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
     show_default=True,
     help="Share of the labels that judges.",
 )
-@click.option("--learning-rate", type=float, default=2e-3, show_default=True, help="Of the head.")
+@click.option("--learning-rate", type=float, default=4e-3, show_default=True, help="Of the head.")
 @click.option(
     "--layer-decay", type=float, default=0.8, show_default=True, help="Of the rate, towards the input."
 )

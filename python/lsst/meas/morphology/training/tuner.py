@@ -53,10 +53,10 @@ _CHUNK = 128
 class TuneOptions:
     """How a model is fine-tuned; equal options give equal weights."""
 
-    depth: Depth = "head"
+    depth: Depth = "last"
     """What is trained: the ``head``, also the ``last`` blocks, or ``all``."""
 
-    blocks: int = 1
+    blocks: int = 2
     """Number of the last blocks."""
 
     from_scratch: bool = False
@@ -74,7 +74,7 @@ class TuneOptions:
     batch_size: int = 32
     """Stamps in a step."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     """Learning rate of the head; a tenth of it is the encoder's last."""
 
     layer_decay: float = 0.8
