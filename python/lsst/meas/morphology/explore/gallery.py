@@ -150,7 +150,7 @@ def draw_gallery(path: str | Path, portraits: Sequence[Portrait], *, title: str,
             va="top",
             family="monospace",
         )
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
 
 
 def _answers(
