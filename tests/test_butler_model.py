@@ -289,7 +289,9 @@ def test_ingest_command(repo: Path, tiny_package: Path, tmp_path: Path) -> None:
     again = invoke(ingest_model.command, repo, tiny_package)
     assert again.exit_code == 1
     assert "already has version 1.0.0 of the model tiny" in again.output
-    assert invoke(ingest_model.command, repo, tmp_path / "none.morph").exit_code == 2
+    nothing = invoke(ingest_model.command, repo, tmp_path / "none.morph")
+    assert nothing.exit_code == 1
+    assert "no file and no model that ships" in nothing.output
 
 
 def test_ingest_command_is_a_butler_subcommand() -> None:

@@ -440,7 +440,7 @@ def test_onnx_without_tensorrt_is_float32(package: ModelPackage) -> None:
 
 
 def test_the_choice_is_logged(package: ModelPackage, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="lsst.meas.morphology.inference"):
         engine = Engine.from_package(package, cpu(threads=2))
     (record,) = [record for record in caplog.records if record.levelno == logging.INFO]
     assert record.name == "lsst.meas.morphology.inference.engine"
