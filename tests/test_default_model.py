@@ -40,6 +40,8 @@ from lsst.meas.morphology.training.agreement import question_figures
 
 BARS = {
     "training": {"smoothOrFeatured": 0.97, "diskEdgeOn": 0.97, "hasSpiralArms": 0.9},
+    # The model reaches 0.900 in spirals on 10,000 natural galaxies, 280 of
+    # them confident; the fewer here scatter about it by 0.03.
     "natural": {"smoothOrFeatured": 0.97, "diskEdgeOn": 0.95, "hasSpiralArms": 0.85},
 }
 SEED = 20270101
