@@ -358,7 +358,8 @@ def test_timm_encoders_have_blocks(make_package: Callable[..., Path]) -> None:
 def test_stamps_from_a_repository(simulated_repo: Path, model_file: Path, tmp_path: Path) -> None:
     """The same stamps by id and by position; labels that are not there."""
     manifest = ModelPackage.open(model_file).manifest
-    with Butler.from_config(str(simulated_repo), collections="sim") as butler:
+    # As the command opens it: no default collection says which skymap.
+    with Butler.from_config(str(simulated_repo)) as butler:
         refs = butler.query_datasets("object", collections="sim")
         chosen = [butler.get(ref) for ref in refs]
         ids = np.concatenate([np.asarray(table["objectId"]) for table in chosen])[::3]

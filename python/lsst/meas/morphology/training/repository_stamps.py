@@ -125,6 +125,7 @@ def cut_labelled(
     for tract, handle, candidates in _tracts(butler, collections, table, options):
         # Where tracts overlap a position may be near an object of each.
         objects, object_rows, label_rows = _match(handle, table, candidates[pending[candidates]])
+        options = dataclasses.replace(options, skymap=str(handle.dataId["skymap"]))
         pending[label_rows] = False
         patches = np.asarray(objects["patch"][object_rows])
         for patch in np.unique(patches):
