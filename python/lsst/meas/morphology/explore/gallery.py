@@ -163,8 +163,8 @@ def _answers(
             continue
         stems = [f"{question.name}_{answer}" for answer in question.answers]
         best = int(np.argmax([table[f"{stem}_fraction"][row] for stem in stems]))
-        values = (
+        fraction, low, high = (
             float(table[stems[best] + end][row]) for end in ("_fraction", "_fractionLow", "_fractionHigh")
         )
-        found.append((question.name, question.answers[best], *values))
-    return found  # type: ignore[return-value]
+        found.append((question.name, question.answers[best], fraction, low, high))
+    return found
