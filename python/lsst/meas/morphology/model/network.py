@@ -33,6 +33,7 @@ from ..questions.tree import QuestionTree
 from .encoders import build_encoder
 from .heads import ScalarHead, VotesHead
 from .manifest import Calibration, Manifest
+from .novelty_score import NoveltyScore
 from .rendering import build_renderer
 
 CONCENTRATION_FLOOR = 0.1
@@ -109,7 +110,7 @@ class MorphologyNetwork(nn.Module):
             self.head.calibrate(_factors(manifest.tree, manifest.calibration))
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
-        self.novelty = _NoveltyModule(width, manifest.novelty.prototypes) if manifest.novelty else None
+        self.novelty = NoveltyScore(width, manifest.novelty.prototypes) if manifest.novelty else None
         self.outputs = tuple(manifest.outputs)
 
     def features(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -269,27 +270,3 @@ class _ScalarModule(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         value: torch.Tensor = self.linear(features)
         return torch.sigmoid(value) if self.unit_interval else value
-
-
-class _NoveltyModule(nn.Module):
-    """Distance from prototypes of the training objects.
-
-    It is taken before the projection, which keeps what the questions need,
-    and forgets much of what tells the unknown.
-    """
-
-    centre: torch.Tensor
-    whitening: torch.Tensor
-    prototypes: torch.Tensor
-
-    def __init__(self, width: int, prototypes: int) -> None:
-        super().__init__()
-        self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("whitening", torch.eye(width))
-        self.register_buffer("prototypes", torch.zeros(prototypes, width))
-
-    def forward(self, encoded: torch.Tensor) -> torch.Tensor:
-        white = nn.functional.linear(encoded - self.centre, self.whitening)
-        # Not by the squares' expansion, which loses digits.
-        square = (white.unsqueeze(1) - self.prototypes.unsqueeze(0)).square().mean(dim=-1)
-        return square.amin(dim=1, keepdim=True).sqrt()
