@@ -68,7 +68,8 @@ class Backend(Protocol):
         outputs
             What the manifest's ``outputs`` names: ``alpha`` of shape
             ``[n, sample, answer]``, ``embedding`` of shape
-            ``[n, feature]``, ``classes`` and ``scalar``.
+            ``[n, feature]``, ``classes``, ``scalar``, ``mask`` of shape
+            ``[n, plane, size, size]`` and ``presence``.
 
         Raises
         ------

@@ -70,6 +70,10 @@ class Predictions:
     mask: npt.NDArray[np.float32] | None = None
     """Logits of mask planes, ``[n, plane, size, size]``, or `None`."""
 
+    presence: npt.NDArray[np.float32] | None = None
+    """Logits that a feature of each plane but the host's is there,
+    ``[n, feature]``, or `None`."""
+
 
 class Engine:
     """A model that is loaded and ready to run.

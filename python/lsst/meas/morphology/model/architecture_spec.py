@@ -23,7 +23,13 @@
 
 from __future__ import annotations
 
-__all__ = ("Architecture", "ConvNetArchitecture", "ResNetArchitecture", "TimmArchitecture")
+__all__ = (
+    "Architecture",
+    "ConvNetArchitecture",
+    "ResNetArchitecture",
+    "TimmArchitecture",
+    "UNetArchitecture",
+)
 
 import re
 from typing import Annotated, Literal, Self
@@ -109,7 +115,36 @@ class TimmArchitecture(Record):
         return self
 
 
+class UNetArchitecture(Record):
+    """An encoder whose maps a decoder leads back to the stamp's pixels."""
+
+    kind: Literal["unet"] = "unet"
+
+    depths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    """Number of blocks of the encoder at each resolution; each halves the
+    one before, and the first halves the stamp's."""
+
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    """Number of channels at each resolution."""
+
+    fine: PositiveInt = 8
+    """Number of channels at the stamp's own resolution, where the decoder
+    ends."""
+
+    @property
+    def shrinkage(self) -> int:
+        """Side of a stamp over that of the coarsest map."""
+        return int(2 ** len(self.widths))
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"{len(self.depths)} depths for {len(self.widths)} widths")
+        return self
+
+
 Architecture = Annotated[
-    ConvNetArchitecture | ResNetArchitecture | TimmArchitecture, Field(discriminator="kind")
+    ConvNetArchitecture | ResNetArchitecture | TimmArchitecture | UNetArchitecture,
+    Field(discriminator="kind"),
 ]
 """Any encoder, discriminated by ``kind``."""

@@ -23,13 +23,20 @@
 
 from __future__ import annotations
 
-__all__ = ("ClassesHead", "EmbeddingHead", "ScalarHead", "VotesHead")
+__all__ = ("HOST_PLANE", "ClassesHead", "EmbeddingHead", "ScalarHead", "TidesHead", "VotesHead")
 
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, model_validator
 
-from .record import Record, Text
+from .record import Name, Record, Text
+
+HOST_PLANE = "host"
+"""Plane of the target itself, which is no feature and always there."""
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+NonNegative = Annotated[float, Field(ge=0.0)]
 
 
 class VotesHead(Record):
@@ -113,3 +120,51 @@ class ScalarHead(Record):
 
     activation: Literal["identity", "sigmoid"] = "identity"
     """Last function: none, or a sigmoid for quantities in 0 to 1."""
+
+
+class TidesHead(Record):
+    """The head that marks the pixels of tidal features.
+
+    It gives for each plane and pixel the logit of the share of annotators
+    who would mark it, and for each plane but the host's the logit that a
+    visible feature is in the stamp.
+    """
+
+    kind: Literal["tides"] = "tides"
+
+    planes: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Names of the planes, in the order of the output. They are independent:
+    a pixel may belong to several."""
+
+    threshold: dict[Name, Probability] | None = None
+    """Probability of presence from which a feature is held to be there, by
+    plane."""
+
+    mask_threshold: dict[Name, Probability] | None = None
+    """Share of annotators from which a pixel belongs to a plane's mask."""
+
+    flux_scale: dict[Name, PositiveFloat] | None = None
+    """Factor of the flux under a plane's mask that makes up for the light
+    beyond its edge, and for light of others inside."""
+
+    flux_error: dict[Name, NonNegative] | None = None
+    """Error of a plane's flux over the flux, from where the mask's edge
+    lies; to be added in quadrature to those of noise and sky."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The planes whose presence is estimated: all but the host's."""
+        return tuple(plane for plane in self.planes if plane != HOST_PLANE)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.planes)) != len(self.planes):
+            raise ValueError(f"a plane is named twice in {self.planes}")
+        if not self.features:
+            raise ValueError(f"{self.planes} has no plane but the host's")
+        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error"):
+            if unknown := set(getattr(self, name) or ()) - set(self.planes):
+                raise ValueError(
+                    f"{name} names the planes {sorted(unknown)}, which are none of {self.planes}"
+                )
+        return self

@@ -39,8 +39,11 @@ __all__ = (
     "Rendering",
     "ResNetArchitecture",
     "ScalarHead",
+    "SurfaceBrightnessRendering",
+    "TidesHead",
     "TimmArchitecture",
     "TrainingRecord",
+    "UNetArchitecture",
     "VotesHead",
 )
 
@@ -53,12 +56,18 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, Validati
 
 from ..errors import ModelPackageError
 from ..questions.tree import QuestionTree
-from .architecture_spec import Architecture, ConvNetArchitecture, ResNetArchitecture, TimmArchitecture
+from .architecture_spec import (
+    Architecture,
+    ConvNetArchitecture,
+    ResNetArchitecture,
+    TimmArchitecture,
+    UNetArchitecture,
+)
 from .field_of_view import FieldOfView
-from .heads import ClassesHead, EmbeddingHead, ScalarHead, VotesHead
+from .heads import ClassesHead, EmbeddingHead, ScalarHead, TidesHead, VotesHead
 from .novelty import Novelty
 from .record import Name, Record, Sha256, Text, Version
-from .rendering_spec import AsinhRendering, Pixels, Rendering
+from .rendering_spec import AsinhRendering, Pixels, Rendering, SurfaceBrightnessRendering
 
 SCHEMA_VERSION = 1
 """Version of the manifest that this code writes and the newest it reads."""
@@ -177,6 +186,7 @@ class Manifest(Record):
     embedding: EmbeddingHead | None = None
     classes: ClassesHead | None = None
     scalar: ScalarHead | None = None
+    tides: TidesHead | None = None
     calibration: Calibration | None = None
     novelty: Novelty | None = None
     training: TrainingRecord
@@ -194,8 +204,12 @@ class Manifest(Record):
                 f"optional_bands {self.optional_bands} must be some, and not all, of bands {self.bands}"
             )
         self.rendering.check(self.bands, self.pixels)
-        if not (self.votes or self.embedding or self.classes or self.scalar):
+        if not (self.votes or self.embedding or self.classes or self.scalar or self.tides):
             raise ValueError("the model has no head")
+        if self.tides is not None and self.architecture.kind != "unet":
+            raise ValueError(f"tides need the architecture 'unet', not {self.architecture.kind!r}")
+        if isinstance(self.architecture, UNetArchitecture) and self.stamp_size % self.architecture.shrinkage:
+            raise ValueError(f"stamp_size {self.stamp_size} is no multiple of {self.architecture.shrinkage}")
         if self.votes is not None:
             names = {question.name for question in self.tree.questions}
             if unknown := set(self.training.untaught) - names:
@@ -235,6 +249,9 @@ class Manifest(Record):
             shapes["classes"] = (len(self.classes.names),)
         if self.scalar is not None:
             shapes["scalar"] = (1,)
+        if self.tides is not None:
+            shapes["mask"] = (len(self.tides.planes), self.stamp_size, self.stamp_size)
+            shapes["presence"] = (len(self.tides.features),)
         if self.novelty is not None:
             shapes["novelty"] = (1,)
         return shapes

@@ -23,9 +23,9 @@
 
 from __future__ import annotations
 
-__all__ = ("Name", "Record", "Sha256", "Text", "Version")
+__all__ = ("Name", "Pixels", "Record", "Sha256", "Text", "Version")
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
@@ -42,6 +42,11 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 """Text that is not empty."""
+
+
+Pixels = Literal["nJy", "nJy/arcsec2", "rgb8"]
+"""What a program's pixels are: flux in a stamp pixel, surface brightness,
+or 8-bit red, green and blue."""
 
 
 class Record(BaseModel):

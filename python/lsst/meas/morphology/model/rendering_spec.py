@@ -33,6 +33,7 @@ __all__ = (
     "Pixels",
     "Rendering",
     "Rgb8Rendering",
+    "SurfaceBrightnessRendering",
 )
 
 from collections.abc import Mapping, Sequence
@@ -40,11 +41,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, PositiveFloat, Tag
 
-from .record import Name, Record
-
-Pixels = Literal["nJy", "nJy/arcsec2", "rgb8"]
-"""What a program's pixels are: flux in a stamp pixel, surface brightness,
-or 8-bit red, green and blue."""
+from .faint_rendering_spec import SurfaceBrightnessRendering
+from .record import Name, Pixels, Record
 
 Greyscale = Literal["none", "itu", "mean"]
 """How colours become one channel: not at all, by ITU-R BT.601's luma (299,
@@ -350,7 +348,8 @@ Rendering = Annotated[
     | Annotated[Rgb8Rendering, Tag("rgb8")]
     | Annotated[LegacySurveyRendering, Tag("legacy_survey")]
     | Annotated[HscRendering, Tag("hsc")]
-    | Annotated[EuclidRendering, Tag("euclid")],
+    | Annotated[EuclidRendering, Tag("euclid")]
+    | Annotated[SurfaceBrightnessRendering, Tag("surface_brightness")],
     Discriminator(_kind),
 ]
 """Any rendering, discriminated by ``kind``, by default ``asinh``."""
