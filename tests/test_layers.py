@@ -46,6 +46,7 @@ LAYERS = {
     "confident": 0,
     "model": 1,
     "posteriors": 1,
+    "surface_brightness": 1,
     "pixels": 2,
     "inference": 2,
     "images": 2,

@@ -1,0 +1,269 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Surface brightness: units, limits, and what of a faint feature is visible.
+
+The truth of a feature is its surface brightness without noise, seen through
+the atmosphere. From it follow, at any depth, the pixels that someone who
+looks at the picture could mark, those about which one may argue, and whether
+there is enough of it to speak of.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "AB_ZERO_POINT",
+    "CONTRAST",
+    "NATIVE_SCALE",
+    "VISIBLE_AREA",
+    "TruthMasks",
+    "host_masks",
+    "limit",
+    "mask_limit",
+    "to_magnitude",
+    "to_njy",
+    "truth_masks",
+)
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+
+type Bools = npt.NDArray[np.bool_]
+type Floats = npt.NDArray[np.float64]
+
+AB_ZERO_POINT = 31.4
+"""AB magnitude of a flux of one nJy."""
+
+NATIVE_SCALE = 0.2
+"""Pixel scale of LSST's coadds (arcsec)."""
+
+CONTRAST = 0.1
+"""Least ratio of a feature to the light of galaxies and stars beneath it."""
+
+VISIBLE_AREA = 100.0
+"""Least area of a feature that counts as visible (arcsec**2)."""
+
+_IGNORED_MAGNITUDES = 0.75
+_IGNORED_CONTRAST = 0.5
+_BELOW_LIMIT = 1.0
+_SYSTEMATICS = 29.0
+_HOST_CONTRAST = 1.0
+
+
+def to_magnitude(surface_brightness: npt.ArrayLike) -> Floats:
+    """Return surface brightness in magnitudes.
+
+    Parameters
+    ----------
+    surface_brightness
+        In nJy per arcsec**2, of any shape.
+
+    Returns
+    -------
+    magnitude
+        AB magnitude per arcsec**2; infinite for zero, NaN below zero.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.asarray(surface_brightness, dtype=np.float64)
+        return np.asarray(AB_ZERO_POINT - 2.5 * np.log10(values))
+
+
+def to_njy(magnitude: npt.ArrayLike) -> Floats:
+    """Return surface brightness in nJy per arcsec**2.
+
+    Parameters
+    ----------
+    magnitude
+        AB magnitude per arcsec**2, of any shape.
+    """
+    return np.asarray(10.0 ** (0.4 * (AB_ZERO_POINT - np.asarray(magnitude, dtype=np.float64))))
+
+
+def limit(
+    sigma_native: npt.ArrayLike,
+    *,
+    n_sigma: float = 3.0,
+    area: float = 100.0,
+    native_scale: float = NATIVE_SCALE,
+) -> Floats:
+    r"""Return the surface brightness that noise hides.
+
+    .. math:: \mu(n, A) = 31.4 - 2.5 \log_{10} \frac{n \sigma}{p \sqrt{A}}
+
+    (Roman, Trujillo & Montes 2020, appendix A), for white noise.
+
+    Parameters
+    ----------
+    sigma_native
+        Noise of the sky in nJy per native pixel, of any shape.
+    n_sigma
+        How many sigma the surface brightness is.
+    area
+        Area over which it is averaged (arcsec**2).
+    native_scale
+        Native pixel scale (arcsec).
+
+    Returns
+    -------
+    magnitude
+        AB magnitude per arcsec**2.
+    """
+    sigma = np.asarray(sigma_native, dtype=np.float64)
+    return to_magnitude(n_sigma * sigma / (native_scale * np.sqrt(area)))
+
+
+def mask_limit(sigma_native: npt.ArrayLike) -> Floats:
+    """Return the faintest surface brightness that belongs into a mask.
+
+    A magnitude brighter than three sigma on 10 by 10 arcsec, and never
+    fainter than 29.0, where systematic errors of the sky rule.
+
+    Parameters
+    ----------
+    sigma_native
+        Noise of the sky in nJy per native pixel, of any shape.
+
+    Returns
+    -------
+    magnitude
+        AB magnitude per arcsec**2.
+    """
+    return np.minimum(limit(sigma_native) - _BELOW_LIMIT, _SYSTEMATICS)
+
+
+@dataclasses.dataclass(frozen=True)
+class TruthMasks:
+    """Which pixels of ``n`` stamps belong to features of several kinds."""
+
+    mask: Bools
+    """Pixels of each kind, ``[n, kind, size, size]``."""
+
+    ignore: Bools
+    """Pixels about which one may argue, and that don't count in scoring, of
+    the same shape; none of them is in `mask`.
+    """
+
+    visible: Bools
+    """Whether there is enough of each kind to speak of, ``[n, kind]``."""
+
+    any_mask: Bools
+    """Pixels of any kind, ``[n, size, size]``."""
+
+    any_ignore: Bools
+    """Pixels that may be of some kind, of the same shape; none of them is
+    in `any_mask`.
+    """
+
+
+def truth_masks(
+    debris: npt.NDArray[np.floating],
+    light: npt.NDArray[np.floating],
+    limit: npt.ArrayLike,
+    pixel_scale: npt.ArrayLike,
+    *,
+    contrast: npt.ArrayLike = CONTRAST,
+) -> TruthMasks:
+    """Return masks of features that are bright enough and stand out.
+
+    A pixel belongs to a kind if its surface brightness is above the limit,
+    and above the contrast times the light beneath. It is ignored if it would
+    belong to it 0.75 mag deeper and at half the contrast.
+
+    Parameters
+    ----------
+    debris
+        Surface brightness of each kind (nJy per arcsec**2), seen through the
+        atmosphere and without noise, ``[n, kind, size, size]``.
+    light
+        That of galaxies and stars, ``[n, size, size]``.
+    limit
+        Faintest surface brightness that counts (AB magnitude per
+        arcsec**2), a number or ``[n]``.
+    pixel_scale
+        Scale of the stamps in arcsec, a number or ``[n]``.
+    contrast
+        Least ratio of feature to light, a number or ``[n]``.
+
+    Returns
+    -------
+    masks
+        The masks.
+
+    Raises
+    ------
+    ValueError
+        Raised if the shapes do not fit.
+    """
+    if debris.ndim != 4 or light.shape != (debris.shape[0], *debris.shape[2:]):
+        raise ValueError(
+            f"Light of shape {light.shape} is not that under features of shape {debris.shape};"
+            " [n, size, size] and [n, kind, size, size] are wanted."
+        )
+    n = len(debris)
+    mask, ignore = _seen(debris, light[:, None], _each(to_njy(limit), n), _each(contrast, n))
+    scale = np.broadcast_to(np.asarray(pixel_scale, dtype=np.float64), (n,))
+    area = mask.sum(axis=(2, 3)) * (scale**2)[:, None]
+    any_mask = mask.any(axis=1)
+    return TruthMasks(mask, ignore, area >= VISIBLE_AREA, any_mask, ignore.any(axis=1) & ~any_mask)
+
+
+def host_masks(
+    host: npt.NDArray[np.floating], others: npt.NDArray[np.floating], limit: npt.ArrayLike
+) -> tuple[Bools, Bools]:
+    """Return the pixels where the host is above the limit and outshines all.
+
+    Parameters
+    ----------
+    host
+        Surface brightness of the host (nJy per arcsec**2), seen through the
+        atmosphere and without noise, ``[n, size, size]``.
+    others
+        That of other galaxies and stars, of the same shape.
+    limit
+        Faintest surface brightness that counts (AB magnitude per
+        arcsec**2), a number or ``[n]``.
+
+    Returns
+    -------
+    mask, ignore
+        As in `TruthMasks`, ``[n, size, size]``.
+    """
+    n = len(host)
+    mask, ignore = _seen(host[:, None], others[:, None], _each(to_njy(limit), n), _each(_HOST_CONTRAST, n))
+    return mask[:, 0], ignore[:, 0]
+
+
+def _seen(
+    feature: npt.NDArray[np.floating], light: npt.NDArray[np.floating], faintest: Floats, contrast: Floats
+) -> tuple[Bools, Bools]:
+    """Return masks and pixels to ignore; all arrays have four axes."""
+    mask = (feature > faintest) & (feature > contrast * light)
+    deeper = faintest * 10.0 ** (-0.4 * _IGNORED_MAGNITUDES)
+    ignore = (feature > deeper) & (feature > _IGNORED_CONTRAST * contrast * light) & ~mask
+    return mask, ignore
+
+
+def _each(values: npt.ArrayLike, n: int) -> Floats:
+    """Give a number per stamp three more axes."""
+    values = np.broadcast_to(np.asarray(values, dtype=np.float64), (n,))
+    return values[:, None, None, None]
