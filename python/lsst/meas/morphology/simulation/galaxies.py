@@ -23,7 +23,15 @@
 
 from __future__ import annotations
 
-__all__ = ("Artifact", "GalaxyParameters", "Kind", "Mix", "colour_offset", "draw_parameters")
+__all__ = (
+    "EDGE_ON",
+    "Artifact",
+    "GalaxyParameters",
+    "Kind",
+    "Mix",
+    "colour_offset",
+    "draw_parameters",
+)
 
 import dataclasses
 import enum
@@ -33,8 +41,13 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from .distributions import draw_axis_ratios, draw_magnitudes, draw_merging, draw_redshifts, draw_rings
+
 type Floats = npt.NDArray[np.float64]
 type Mix = Literal["training", "natural"]
+
+EDGE_ON = 0.2
+"""Cosine of the inclination below which a disk is drawn edge-on."""
 
 _INVERSE_WAVELENGTH = {"u": 2.725, "g": 2.075, "r": 1.608, "i": 1.326, "z": 1.151, "y": 1.030}
 """Inverse effective wavelengths of LSST's bands in 1/micron."""
@@ -57,6 +70,9 @@ class Artifact(enum.IntEnum):
     SCATTERED = 2
     SATURATION = 3
     GHOST = 4
+    DIFFRACTION = 5
+    RAY = 6
+    OTHER = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +93,12 @@ class GalaxyParameters:
 
     magnitude: Floats
     """Total AB magnitude in the i band."""
+
+    redshift: Floats
+    """Redshift of a galaxy; 0 for what is none."""
+
+    size_error: Floats
+    """Measured size over the true one; 1 unless the measurement failed."""
 
     half_light: Floats
     """Half-light radius of the disk, or of the elliptical, along the major
@@ -131,6 +153,22 @@ class GalaxyParameters:
     arm_phase: Floats
     """Azimuth of the first arm at one scale length."""
 
+    ring_strength: Floats
+    """Ring's part of the disk's light over the largest in use; 0: none.
+    From the side none is seen.
+    """
+
+    ring_radius: Floats
+    """Radius of the ring in units of the disk's scale length."""
+
+    ring_width: Floats
+    """Width (one sigma) of the ring over its radius."""
+
+    lopsidedness: Floats
+    """How irregular a disk is: off-centre, patchy and without arms, bulge
+    or ring; 0: regular.
+    """
+
     flocculence: Floats
     """How broken up the arms are."""
 
@@ -138,7 +176,9 @@ class GalaxyParameters:
     """Clumps' part of the disk's light over the largest in use."""
 
     dust: Floats
-    """Optical depth of the dust lane of an edge-on disk."""
+    """Optical depth of the dust lane of an edge-on disk; less of it shows
+    in a disk that is merely inclined.
+    """
 
     red_colour: Floats
     """g - r of the old stars."""
@@ -227,96 +267,120 @@ def draw_parameters(
         The objects.
     """
     training = mix == "training"
-    shares = [0.25, 0.66, 0.04, 0.05] if training else [0.40, 0.60, 0.0, 0.0]
+    shares = [0.25, 0.65, 0.04, 0.06] if training else [0.40, 0.60, 0.0, 0.0]
     kind = rng.choice(4, n, p=shares)
-    magnitude = _draw_magnitudes(rng, n, magnitude_limit, flat=training)
-    artifact = np.where(kind == Kind.ARTIFACT, rng.integers(1, 5, n), 0)
+    galaxy, disk = kind < Kind.STAR, kind == Kind.DISK
+    magnitude = draw_magnitudes(rng, n, magnitude_limit, flat=training)
+    artifact = np.where(kind == Kind.ARTIFACT, rng.integers(1, len(Artifact), n), 0)
     bright = (kind == Kind.STAR) | (artifact == Artifact.SATURATION)
     magnitude[bright] = rng.uniform(11.0, 15.5, n)[bright]
-    disk = kind == Kind.DISK
+    redshift = draw_redshifts(rng, magnitude) * galaxy
     half_light = 10.0 ** (0.36 - 0.125 * (magnitude - 18.0) + rng.normal(0.0, 0.17, n))
     half_light *= np.where(disk, 1.4 if training else 1.0, 1.0 if training else 0.8)
     half_light = np.clip(half_light, 0.25, 12.0)
-    axis_ratio = _draw_axis_ratios(rng, n, disk, training)
     bulge_fraction = np.where(rng.random(n) < 0.18, 0.0, rng.beta(0.9, 2.6, n))
-    bulge_half_light = half_light * rng.uniform(0.12, 0.3, n) * (0.6 + bulge_fraction)
     barred = rng.choice(3, n, p=[0.40, 0.25, 0.35] if training else [0.55, 0.25, 0.20])
     bar_strength = np.choose(barred, [np.zeros(n), rng.uniform(0.2, 0.45, n), rng.uniform(0.6, 1.0, n)])
     armed = rng.random(n) < np.where(bulge_fraction > 0.5, 0.25, 0.8 if training else 0.7)
-    arm_strength = np.where(armed, rng.uniform(0.3, 1.0, n), 0.0)
-    arm_count = rng.choice([1, 2, 3, 4, 5, 6], n, p=[0.05, 0.52, 0.18, 0.13, 0.07, 0.05])
     stage = rng.choice(4, n, p=[0.76, 0.08, 0.07, 0.09] if training else [0.91, 0.04, 0.02, 0.03])
-    disturbance, ratio = _draw_merging(rng, n, stage)
+    disturbance, ratio = draw_merging(rng, stage)
     nothing = np.zeros(n)
-    disturbance[kind >= Kind.STAR] = 0.0
-    ratio[kind >= Kind.STAR] = 0.0
-    return GalaxyParameters(
+    drawn = GalaxyParameters(
         kind=kind,
         artifact=artifact,
         seed=rng.integers(0, 2**63, n, dtype=np.uint64),
         magnitude=magnitude,
+        redshift=redshift,
+        size_error=np.ones(n),
         half_light=half_light,
         sersic=np.where(disk, rng.uniform(1.0, 3.0, n), rng.uniform(2.0, 4.5, n)),
-        axis_ratio=axis_ratio,
+        axis_ratio=draw_axis_ratios(rng, disk, training),
         angle=rng.uniform(0.0, np.pi, n),
         thickness=rng.uniform(0.07, 0.15, n),
         bulge_fraction=np.where(disk, bulge_fraction, nothing),
-        bulge_half_light=bulge_half_light,
+        bulge_half_light=half_light * rng.uniform(0.12, 0.3, n) * (0.6 + bulge_fraction),
         bulge_axis_ratio=rng.uniform(0.65, 1.0, n),
         boxiness=np.where(rng.random(n) < 0.25, rng.uniform(3.5, 5.0, n), 2.0),
         bar_strength=np.where(disk, bar_strength, nothing),
         bar_length=rng.uniform(0.9, 1.9, n),
         bar_axis_ratio=rng.uniform(0.2, 0.34, n),
         bar_angle=rng.uniform(0.0, np.pi, n),
-        arm_strength=np.where(disk, arm_strength, nothing),
-        arm_count=arm_count,
+        arm_strength=np.where(disk & armed, rng.uniform(0.3, 1.0, n), nothing),
+        arm_count=rng.choice([1, 2, 3, 4, 5, 6], n, p=[0.05, 0.52, 0.18, 0.13, 0.07, 0.05]),
         pitch=np.radians(rng.uniform(8.0, 34.0, n)),
         arm_phase=rng.uniform(0.0, 2.0 * np.pi, n),
+        ring_strength=nothing,
+        ring_radius=nothing,
+        ring_width=nothing,
+        lopsidedness=nothing,
         flocculence=rng.beta(1.0, 2.5, n),
         clumpiness=np.where(disk & (rng.random(n) < 0.25), rng.uniform(0.3, 1.0, n), nothing),
         dust=np.where(rng.random(n) < 0.5, rng.uniform(0.5, 2.5, n), nothing),
-        red_colour=np.clip(rng.normal(0.95, 0.18, n) + 0.08 * (magnitude - 18.0).clip(0.0), 0.6, 1.7),
-        blue_colour=rng.normal(0.32, 0.1, n),
-        disturbance=disturbance,
-        companion_ratio=ratio,
+        # Fainter galaxies are redder because they are farther away.
+        red_colour=np.clip(rng.normal(0.85, 0.16, n), 0.55, 1.3) * (1.0 + redshift),
+        blue_colour=rng.normal(0.28, 0.09, n) * (1.0 + redshift),
+        disturbance=np.where(galaxy, disturbance, nothing),
+        companion_ratio=np.where(galaxy, ratio, nothing),
         companion_distance=rng.uniform(1.2, 2.6, n),
         companion_angle=rng.uniform(0.0, 2.0 * np.pi, n),
     )
+    drawn = _with_rings(rng, drawn, 0.11 if training else 0.075)
+    drawn = _with_irregulars(rng, drawn, 0.08 if training else 0.06)
+    return _with_wrong_sizes(rng, drawn, 0.015) if training else drawn
 
 
-def _draw_magnitudes(rng: np.random.Generator, n: int, limit: float, *, flat: bool) -> Floats:
-    """Draw magnitudes from number counts with a slope of 0.45 or 0.2."""
-    slope = (0.1 if flat else 0.45) * np.log(10.0)
-    brightest = np.exp(slope * (15.5 - limit))
-    return np.asarray(limit + np.log(rng.uniform(brightest, 1.0, n)) / slope)
+def _with_rings(rng: np.random.Generator, p: GalaxyParameters, share: float) -> GalaxyParameters:
+    """Give rings to some of the disks that are not seen from the side.
 
-
-def _draw_axis_ratios(
-    rng: np.random.Generator, n: int, disk: npt.NDArray[np.bool_], training: bool
-) -> Floats:
-    """Draw axis ratios of ellipticals and inclinations of disks."""
-    elliptical = np.where(rng.random(n) < 0.2, rng.uniform(0.25, 0.5, n), rng.uniform(0.45, 1.0, n))
-    inclination = rng.uniform(0.0, 1.0, n)
-    if training:
-        which = rng.random(n)
-        inclination = np.where(which < 0.55, rng.uniform(0.45, 1.0, n), inclination)
-        inclination = np.where(which > 0.78, rng.uniform(0.0, 0.12, n), inclination)
-    return np.where(disk, inclination, elliptical)
-
-
-def _draw_merging(rng: np.random.Generator, n: int, stage: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Draw tails and companions of galaxies at four stages of merging."""
-    nothing = np.zeros(n)
-    disturbance = np.choose(
-        stage, [nothing, rng.uniform(0.2, 0.4, n), rng.uniform(0.65, 1.0, n), rng.uniform(0.2, 0.7, n)]
+    Arms beside a ring are weaker, so that there is light for both.
+    """
+    rings = draw_rings(rng, (p.kind == Kind.DISK) & (p.axis_ratio >= EDGE_ON), p.bar_length, share)
+    return dataclasses.replace(
+        p,
+        ring_strength=rings.strength,
+        ring_radius=rings.radius,
+        ring_width=rings.width,
+        arm_strength=np.where(rings.strength > 0.0, 0.6 * p.arm_strength, p.arm_strength),
     )
-    ratio = np.choose(
-        stage,
-        [
-            nothing,
-            np.where(rng.random(n) < 0.5, rng.uniform(0.02, 0.08, n), 0.0),
-            nothing,
-            rng.uniform(0.3, 1.0, n),
-        ],
+
+
+def _with_irregulars(rng: np.random.Generator, p: GalaxyParameters, share: float) -> GalaxyParameters:
+    """Make some of the disks irregular: small, blue, thick and lopsided."""
+    n = len(p)
+    irregular = (p.kind == Kind.DISK) & (rng.random(n) < share)
+    changes = {
+        "lopsidedness": (rng.uniform(0.4, 1.0, n), 0.0),
+        "clumpiness": (rng.uniform(0.0, 1.0, n), p.clumpiness),
+        "axis_ratio": (0.35 + 0.6 * p.axis_ratio, p.axis_ratio),
+        "thickness": (rng.uniform(0.2, 0.35, n), p.thickness),
+        "half_light": (0.85 * p.half_light, p.half_light),
+        "red_colour": (0.75 * p.red_colour, p.red_colour),
+        "bar_strength": (p.bar_strength * (rng.random(n) < 0.5), p.bar_strength),
+    }
+    changes |= {
+        name: (np.zeros(n), getattr(p, name))
+        for name in ("bulge_fraction", "arm_strength", "ring_strength", "dust")
+    }
+    return dataclasses.replace(p, **{name: np.where(irregular, *pair) for name, pair in changes.items()})
+
+
+def _with_wrong_sizes(rng: np.random.Generator, p: GalaxyParameters, share: float) -> GalaxyParameters:
+    """Measure the sizes of some galaxies wrongly.
+
+    The frame then holds no more than the middle of a large galaxy, or a
+    small one is lost in it.
+    """
+    n = len(p)
+    wrong = (p.kind < Kind.STAR) & (rng.random(n) < share)
+    large = wrong & (rng.random(n) < 0.5)
+    small = wrong & ~large
+    size_error = np.where(large, rng.uniform(0.1, 0.2, n), np.where(small, rng.uniform(6.0, 10.0, n), 1.0))
+    half_light = np.where(small, np.minimum(p.half_light, 1.2), p.half_light)
+    half_light = np.where(large, rng.uniform(5.0, 10.0, n), half_light)
+    return dataclasses.replace(
+        p,
+        size_error=size_error,
+        half_light=half_light,
+        bulge_half_light=p.bulge_half_light * half_light / p.half_light,
+        magnitude=np.where(large, rng.uniform(14.0, 16.5, n), p.magnitude),
     )
-    return disturbance, ratio

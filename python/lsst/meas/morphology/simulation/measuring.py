@@ -79,7 +79,8 @@ def measure(
     Adaptive moments and first moments of Sersic profiles, with the point
     spread function added in quadrature; a footprint that ends at five sigma
     of the smoothed sky; and a scatter that depends on the object's seed
-    alone, so that everyone who asks gets the same answer.
+    alone, so that everyone who asks gets the same answer. All sizes share
+    the object's error.
 
     Parameters
     ----------
@@ -122,15 +123,15 @@ def measure(
     odd = 3.0 + 7.0 * details[:, 0]
     area = np.where(problem, np.pi * (odd / NATIVE_SCALE) ** 2, area)
     kron = np.where(problem, 0.3 * odd / NATIVE_SCALE, kron)
-    stretch = np.exp(2.0 * scatter * noise[:, 0])
+    stretch = p.size_error**2 * np.exp(2.0 * scatter * noise[:, 0])
     major, minor = major * stretch, minor * stretch
     c, s = np.cos(p.angle), np.sin(p.angle)
     return Measurement(
         shape_xx=c * c * major + s * s * minor,
         shape_yy=s * s * major + c * c * minor,
         shape_xy=c * s * (major - minor),
-        kron_radius=kron * np.exp(scatter * noise[:, 1]),
-        footprint_area=np.round(area * np.exp(2.0 * scatter * noise[:, 2])),
+        kron_radius=p.size_error * kron * np.exp(scatter * noise[:, 1]),
+        footprint_area=np.round(p.size_error**2 * area * np.exp(2.0 * scatter * noise[:, 2])),
         magnitude=p.magnitude + 0.05 * noise[:, 3],
     )
 

@@ -32,16 +32,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .disks import ARM_SHARE, CLUMP_SHARE, paint_disks, paint_edge_on_disks
-from .galaxies import GalaxyParameters, Kind, colour_offset
+from .galaxies import EDGE_ON, GalaxyParameters, Kind, colour_offset
 from .grid import Grid, normalise, sersic, wide
 from .problems import paint_problems
 from .tides import TAIL_SHARE, add_merging, own_share
 
 type Image = npt.NDArray[np.float32]
 type Floats = npt.NDArray[np.float64]
-
-EDGE_ON = 0.2
-"""Cosine of the inclination below which a disk is drawn edge-on."""
 
 
 def paint(
