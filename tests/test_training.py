@@ -407,7 +407,9 @@ def test_a_smoke_training_ends_in_a_package(tmp_path, caplog):
             MANIFEST,
             tmp_path / "work",
             options=TrainingOptions(steps=6, seed=5, checkpoint_steps=3),
-            data=DataOptions(stamps=64, batch_size=16, shard_size=16, window=2, validation=16, evaluation=64),
+            data=DataOptions(
+                stamps=64, batch_size=16, shard_size=16, window=2, validation=16, evaluation=64, trust=128
+            ),
             source=SOURCE,
             samples={"natural": SimulatedSource(MANIFEST, "natural"), "training": SOURCE},
             command="morphology train smoke.morph",
@@ -426,6 +428,11 @@ def test_a_smoke_training_ends_in_a_package(tmp_path, caplog):
     assert golden["valid"][-1, 1].any()
     for backend in ("onnx", "torch"):
         assert check_golden(package, EngineOptions(backend=backend, device="cpu")).passed
+    assert model.calibration is not None
+    assert package.manifest.calibration.concentration == pytest.approx(model.calibration.factors)
+    assert package.manifest.novelty.threshold > 0.0
+    assert golden["novelty"].shape == (len(golden["flux"]), 1)
+    assert "How far to trust it" in package.card()
     spread = (golden["embedding"] * np.array(package.manifest.embedding.scale)).std()
     assert spread > 0
     assert "Golden outputs" in caplog.text

@@ -32,7 +32,15 @@ from typing import Any
 
 import click
 
-_SMOKE = {"steps": 40, "stamps": 512, "batch_size": 32, "shard_size": 64, "validation": 64, "evaluation": 256}
+_SMOKE = {
+    "steps": 40,
+    "stamps": 512,
+    "batch_size": 32,
+    "shard_size": 64,
+    "validation": 64,
+    "evaluation": 256,
+    "trust": 256,
+}
 
 _NATURAL_SHARE = 0.3
 """Part of the training galaxies that is distributed as on the sky."""

@@ -34,16 +34,18 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import torch
 
-from ..model.manifest import EmbeddingHead, Manifest, TrainingRecord
-from ..model.network import MorphologyNetwork, build_network
+from ..model.manifest import Manifest
+from ..model.network import MorphologyNetwork
 from ..model.package import ModelPackage
 from .agreement import QuestionFigures, question_figures
-from .batches import BatchStream
+from .batches import Batch, BatchStream, augment
+from .calibration import CalibrationFit
 from .card import write_card
 from .export import export_package
 from .loop import Trainer, TrainingOptions, expected_fractions
 from .loss import VotesLoss
-from .shards import LabelledStamps, ShardStore, StampSource
+from .shards import Labelled, LabelledStamps, ShardStore, StampSource
+from .trust import trust_page, trusted
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,6 +74,10 @@ class DataOptions:
     evaluation: int = 10000
     """Stamps of each sample measured at the end."""
 
+    trust: int = 6000
+    """Stamps, drawn as those of the training, that calibrate the posteriors
+    and set what counts as unlike them."""
+
     @property
     def shards(self) -> int:
         """Number of files, a multiple of the window."""
@@ -87,6 +93,9 @@ class TrainedModel:
 
     figures: Mapping[str, Mapping[str, QuestionFigures]]
     """Agreement with confident votes, by sample and question."""
+
+    calibration: CalibrationFit | None
+    """What the calibration gains."""
 
 
 def train_package(
@@ -146,14 +155,26 @@ def train_package(
     finally:
         store.stop()
     (work / "history.json").write_text(json.dumps(trainer.history, indent=1))
-    figures, nats = _evaluate(trainer.network.cpu(), manifest, samples, options.seed, data.evaluation)
+    _LOG.info(
+        "Trained; calibrating on %d stamps, then measuring %d of each sample.", data.trust, data.evaluation
+    )
+    manifest = _described(manifest, trainer.network.cpu(), validation)
+    held_out = _as_trained_on(source(_seed(options.seed, 98), data.trust), manifest, options)
+    manifest, network, calibration = trusted(
+        manifest,
+        trainer.network,
+        held_out.flux,
+        held_out.valid,
+        held_out.votes,
+        data=f"{data.trust} stamps drawn as those of the training, with seeds of their own",
+        seed=options.seed,
+    )
+    figures, nats = _evaluate(network, manifest, samples, options.seed, data.evaluation)
     golden = _golden(samples, options.seed, manifest)
-    manifest = _complete(manifest, trainer, data, validation, figures, nats)
-    network = build_network(manifest)
-    network.load_state_dict(trainer.network.state_dict())
-    card = write_card(manifest, figures, command=command)
+    manifest = _recorded(manifest, trainer, data, figures, nats)
+    card = write_card(manifest, figures, command=command) + trust_page(manifest, calibration)
     package = export_package(path, manifest, network, golden.flux, golden.valid, card)
-    return TrainedModel(package, figures)
+    return TrainedModel(package, figures, calibration)
 
 
 def _seed(seed: int, purpose: int) -> int:
@@ -186,16 +207,50 @@ def _golden(samples: Mapping[str, StampSource], seed: int, manifest: Manifest) -
     return LabelledStamps(np.where(valid, stamps.flux, np.float32(0.0)), valid, stamps.votes)
 
 
+def _as_trained_on(stamps: Labelled, manifest: Manifest, options: TrainingOptions) -> LabelledStamps:
+    """Return stamps varied as those of the training are.
+
+    An object without one of the optional bands is nothing new to a network
+    that was shown such.
+    """
+    batch = Batch(
+        torch.from_numpy(stamps.flux), torch.from_numpy(stamps.valid), torch.from_numpy(stamps.votes)
+    )
+    optional = tuple(manifest.bands.index(band) for band in manifest.optional_bands)
+    generator = torch.Generator().manual_seed(_seed(options.seed, 97))
+    varied = augment(batch, optional, options.augment, generator)
+    return LabelledStamps(varied.flux.numpy(), varied.valid.numpy(), varied.votes.numpy())
+
+
 @torch.inference_mode()
-def _complete(
+def _described(manifest: Manifest, network: MorphologyNetwork, validation: LabelledStamps) -> Manifest:
+    """Return the manifest with what the embedding looks like."""
+    if manifest.embedding is None:
+        return manifest
+    features = torch.cat(
+        [
+            network.features(torch.from_numpy(part.flux), torch.from_numpy(part.valid))
+            for part in (validation[rows] for rows in np.array_split(np.arange(len(validation)), 20))
+            if len(part)
+        ]
+    )
+    embedding = manifest.embedding.model_copy(
+        update={
+            "centre": tuple(float(np.float32(value)) for value in features.mean(dim=0)),
+            "scale": tuple(float(np.float32(value)) for value in features.std(dim=0) + 1e-6),
+        }
+    )
+    return Manifest.model_validate(manifest.model_copy(update={"embedding": embedding}).model_dump())
+
+
+def _recorded(
     manifest: Manifest,
     trainer: Trainer,
     data: DataOptions,
-    validation: LabelledStamps,
     figures: Mapping[str, Mapping[str, QuestionFigures]],
     nats: Mapping[str, float],
 ) -> Manifest:
-    """Return the manifest with what training has found out."""
+    """Return the manifest with the record of its training."""
     values = {
         "steps": float(trainer.step),
         "seconds": round(trainer.seconds, 1),
@@ -212,19 +267,4 @@ def _complete(
     record = manifest.training.model_copy(
         update={"presentations": trainer.step * data.batch_size, "figures": values}
     )
-    changes: dict[str, TrainingRecord | EmbeddingHead] = {"training": record}
-    if manifest.embedding is not None:
-        features = torch.cat(
-            [
-                trainer.network.features(torch.from_numpy(part.flux), torch.from_numpy(part.valid))
-                for part in (validation[rows] for rows in np.array_split(np.arange(len(validation)), 20))
-                if len(part)
-            ]
-        )
-        changes["embedding"] = manifest.embedding.model_copy(
-            update={
-                "centre": tuple(float(np.float32(value)) for value in features.mean(dim=0)),
-                "scale": tuple(float(np.float32(value)) for value in features.std(dim=0) + 1e-6),
-            }
-        )
-    return Manifest.model_validate(manifest.model_copy(update=changes).model_dump())
+    return Manifest.model_validate(manifest.model_copy(update={"training": record}).model_dump())

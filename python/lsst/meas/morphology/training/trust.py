@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("trusted", "trusted_package")
+__all__ = ("trust_page", "trusted", "trusted_package")
 
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ def trusted_package(
     if version is not None:
         manifest = _changed(manifest, version=version)
     golden = package.golden()
-    card = package.card() + _page(manifest, fit)
+    card = package.card() + trust_page(manifest, fit)
     return export_package(out, manifest, network, golden["flux"], golden["valid"], card), fit
 
 
@@ -182,8 +182,16 @@ def _measured(
     return np.concatenate(encoded), np.concatenate(alpha) if alpha else None
 
 
-def _page(manifest: Manifest, fit: CalibrationFit | None) -> str:
-    """Return what the card says of it."""
+def trust_page(manifest: Manifest, fit: CalibrationFit | None) -> str:
+    """Return what the card says of it, in Markdown.
+
+    Parameters
+    ----------
+    manifest
+        The model, calibrated and with a score of novelty.
+    fit
+        What the calibration gains; None without votes.
+    """
     parts = ["\n## How far to trust it"]
     if manifest.calibration is not None and fit is not None:
         lines = ["| question | factor of concentrations | gain (nats per galaxy asked) |", "|---|---:|---:|"]
