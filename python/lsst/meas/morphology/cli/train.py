@@ -45,6 +45,10 @@ _SMOKE = {
 _NATURAL_SHARE = 0.3
 """Part of the training galaxies that is distributed as on the sky."""
 
+_VOLUNTEERS = (20, 80)
+"""Volunteers per training galaxy: more than in an exam, since the questions
+that follow are then put to enough of them to teach something."""
+
 
 @click.command(short_help="Train a model on simulated galaxies.")
 @click.argument("out", type=click.Path(dir_okay=False, path_type=pathlib.Path))
@@ -149,7 +153,11 @@ def command(
             work if work is not None else out.with_name(out.name + ".work"),
             options=options,
             data=DataOptions(**chosen),
-            source=MixedSource(samples["training"], samples["natural"], _NATURAL_SHARE),
+            source=MixedSource(
+                SimulatedSource(manifest, "training", _VOLUNTEERS),
+                SimulatedSource(manifest, "natural", _VOLUNTEERS),
+                _NATURAL_SHARE,
+            ),
             samples=samples,
             command=shlex.join(words),
             progress=lambda step: bar.update(step - bar.pos),

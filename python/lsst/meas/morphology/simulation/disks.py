@@ -19,22 +19,28 @@
 # You should have received a copy of the GNU General Public License
 # along with this program.  If not, see <https://www.gnu.org/licenses/>.
 
-"""Disks with arms, bars, bulges and clumps, face-on and edge-on."""
+"""Disks with arms, bars, bulges, rings and clumps, face-on and edge-on."""
 
 from __future__ import annotations
 
 __all__ = (
     "ARM_SHARE",
+    "BAR_SHARE",
     "CLUMP_SHARE",
+    "boxed_half_light",
     "paint_disks",
     "paint_edge_on_disks",
+    "young_share",
 )
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import i0e
 
 from .galaxies import GalaxyParameters
 from .grid import Grid, normalise, sersic, uniform_details, wide
+from .irregulars import add_patches, off_centre, patch_share
+from .rings import add_rings, ring_share
 from .tides import add_merging, own_share
 
 type Image = npt.NDArray[np.float32]
@@ -50,6 +56,13 @@ BAR_SHARE = 0.32
 
 CLUMP_SHARE = 0.25
 """Part of a disk's light in its clumps at full strength."""
+
+
+def young_share(p: GalaxyParameters) -> Floats:
+    """Return the young stars' part of the light of face-on disks, ``[n]``."""
+    return np.asarray(
+        ARM_SHARE * p.arm_strength + CLUMP_SHARE * p.clumpiness + ring_share(p) + patch_share(p)
+    )
 
 
 def paint_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
@@ -70,29 +83,51 @@ def paint_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
     scale = p.half_light / 1.678
     q = np.sqrt(p.axis_ratio**2 + p.thickness**2 * (1.0 - p.axis_ratio**2))
     u, v = grid.rotated(p.angle)
+    height = v
     v = v / wide(q)
-    radius2 = u * u + v * v
+    along, across = off_centre(p)
+    radius2 = (u - wide(along * scale)) ** 2 + (v - wide(across * scale)) ** 2
     radius = np.sqrt(radius2 + wide((0.3 * grid.scale) ** 2))
     own = own_share(p)
-    arms = ARM_SHARE * p.arm_strength
-    clumps = CLUMP_SHARE * p.clumpiness
     bar = BAR_SHARE * p.bar_strength
     disk_share = own * (1.0 - p.bulge_fraction)
+    old_share = disk_share * (1.0 - young_share(p))
     one = np.ones(len(p))
     profile = np.exp(radius / wide(-scale))
     young = profile * _arm_pattern(p, u, v, radius, scale, grid.scale)
-    young = normalise(young, disk_share * arms, p.half_light, one, grid)
+    young = normalise(young, disk_share * ARM_SHARE * p.arm_strength, p.half_light, one, grid)
     hole = 1.0 - wide(0.5 * p.bar_strength) * np.exp(radius2 / wide(-2.0 * (0.6 * p.bar_length * scale) ** 2))
-    old = normalise(profile * hole, disk_share * (1.0 - arms - clumps) * (1.0 - bar), p.half_light, one, grid)
+    old = normalise(profile * hole, old_share * (1.0 - bar), p.half_light, one, grid)
     barred = np.flatnonzero(bar > 0.0)
     if len(barred):
-        old[barred] += _paint_bars(p[barred], u[barred], v[barred], scale[barred]) * wide(
-            (disk_share * (1.0 - arms - clumps) * bar)[barred]
-        )
+        bars = _paint_bars(p[barred], u[barred], v[barred], scale[barred])
+        old[barred] += bars * wide((old_share * bar)[barred])
     _add_bulges(p, old, own, grid)
-    _add_clumps(p, young, disk_share * clumps, scale, q, grid)
+    add_rings(p, young, disk_share * ring_share(p), u, v, grid)
+    add_patches(p, young, disk_share * patch_share(p), u, v, grid)
+    _add_clumps(p, young, disk_share * CLUMP_SHARE * p.clumpiness, scale, q, grid)
+    _dim(p, old, young, u, height, scale)
     add_merging(p, old, young, grid)
     return old, young
+
+
+def _dim(p: GalaxyParameters, old: Image, young: Image, u: Image, height: Image, scale: Floats) -> None:
+    """Dim inclined disks in place by dust in their plane.
+
+    Dust hides what lies behind it, so the lane crosses the near side. It
+    fades as the disk turns to us, and is gone at 60 degrees from the side.
+    """
+    depth = p.dust * np.clip((0.55 - p.axis_ratio) / 0.35, 0.0, 1.0)
+    which = np.flatnonzero(depth > 0.0)
+    if not len(which):
+        return
+    near = np.where(uniform_details(p.seed[which] + np.uint64(307), 1)[:, 0] < 0.5, 1.0, -1.0)
+    minor = scale[which] * (0.1 + 0.6 * p.axis_ratio[which])
+    lane = np.exp(-0.5 * ((height[which] - wide(0.9 * near * minor)) / wide(0.5 * minor)) ** 2)
+    lane *= np.exp(-0.5 * (u[which] / wide(2.5 * scale[which])) ** 2)
+    left = np.exp(-wide(depth[which]) * lane)
+    old[which] *= left
+    young[which] *= left
 
 
 def _arm_pattern(
@@ -102,7 +137,7 @@ def _arm_pattern(
 
     Logarithmic arms, ``m (azimuth - ln(radius) / tan(pitch)) = phase``, with
     a sharp crest, broken up by a product of waves.  They end where a bar
-    begins, and where they lie too close for any grid.
+    or a bulge begins, and where they lie too close for any grid.
     """
     details = uniform_details(p.seed, 4)
     azimuth = np.arctan2(v, u)
@@ -111,10 +146,12 @@ def _arm_pattern(
     psi = m * (azimuth - turn * wide(1.0 / np.tan(p.pitch)) - wide(p.arm_phase))
     floc = wide(p.flocculence)
     psi += 1.5 * floc * np.sin(3.0 * azimuth + 5.0 * turn + wide(6.3 * details[:, 0]))
-    crest = np.exp(wide(2.0 + 2.0 * details[:, 1]) * (np.cos(psi) - 1.0))
+    sharpness = 2.0 + 2.0 * details[:, 1]
+    crest = np.exp(wide(sharpness) * (np.cos(psi) - 1.0))
     crest *= 1.0 + 0.8 * floc * np.sin(7.0 * azimuth - 9.0 * turn + wide(6.3 * details[:, 2]))
     finest = np.maximum(1.2, 3.0 * pixel) * p.arm_count / (2.0 * np.pi * np.tan(p.pitch))
-    inner = np.maximum((0.45 + 0.6 * p.bar_strength * p.bar_length) * scale, finest)
+    ends = np.maximum(0.75, 0.45 + 0.6 * p.bar_strength * p.bar_length)
+    inner = np.maximum(ends * scale, finest)
     return np.asarray(crest * (1.0 - np.exp(-((radius / wide(inner)) ** 4))), dtype=np.float32)
 
 
@@ -159,6 +196,11 @@ def _add_clumps(
     )
 
 
+def boxed_half_light(p: GalaxyParameters) -> Floats:
+    """Return the half-light radius (arcsec) of bulges seen from the side."""
+    return np.asarray(np.where(p.boxiness > 2.0, 1.35, 1.0) * p.bulge_half_light)
+
+
 def paint_edge_on_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
     """Paint disks from the side; see `paint_disks`."""
     scale = p.half_light / 1.678
@@ -177,9 +219,11 @@ def paint_edge_on_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
         part = grid.take(which)
         box = np.abs(u[which]) ** c + np.abs(v[which] / wide(p.bulge_axis_ratio[which])) ** c
         radius2 = box ** (2.0 / c)
-        n = np.where(p.boxiness > 2.0, 1.0, p.sersic)[which]
-        bulge = sersic(radius2, p.bulge_half_light[which], n, part)
-        disk[which] += normalise(bulge, (own * p.bulge_fraction)[which], p.bulge_half_light[which], n, part)
+        # A boxy bulge is flat inside and steep at its edge.
+        n = np.where(p.boxiness > 2.0, 0.6, p.sersic)[which]
+        size = boxed_half_light(p)[which]
+        bulge = sersic(radius2, size, n, part)
+        disk[which] += normalise(bulge, (own * p.bulge_fraction)[which], size, n, part)
     lane = np.exp(-0.5 * (v / wide(0.35 * height)) ** 2) * np.exp(-0.5 * (along / 2.5) ** 2)
     disk *= np.exp(-wide(p.dust) * lane)
     blue = disk * wide(0.3 * (1.0 - p.bulge_fraction))

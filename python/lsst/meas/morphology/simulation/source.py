@@ -42,6 +42,9 @@ class SimulatedSource:
     mix: Mix
     """The sample: ``training`` or ``natural``."""
 
+    volunteers: tuple[int, int] = (5, 40)
+    """Smallest and largest number of volunteers per galaxy."""
+
     def __call__(self, seed: int, n: int) -> SimulatedStamps:
         """Draw ``n`` objects that depend on ``seed`` alone."""
         return sample_stamps(
@@ -52,12 +55,13 @@ class SimulatedSource:
             field_of_view=self.manifest.field_of_view,
             tree=self.manifest.tree,
             mix=self.mix,
+            volunteers=self.volunteers,
         )
 
     def describe(self) -> str:
         """Return a text that is the same for sources of the same stamps."""
         view = self.manifest.field_of_view.model_dump_json(exclude_none=True)
         return (
-            f"simulated galaxies, {self.mix} mix, bands {''.join(self.manifest.bands)},"
+            f"simulated galaxies, {self.mix} mix, {self.volunteers} volunteers, bands {''.join(self.manifest.bands)},"
             f" {self.manifest.stamp_size} px, field of view {view}, tree {self.manifest.tree.name}"
         )

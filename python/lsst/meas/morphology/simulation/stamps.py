@@ -247,7 +247,7 @@ def observe(
         offset_x=shift[0],
         offset_y=shift[1],
     )
-    image += _neighbours(rng, bands, size * _OVERSAMPLE, fine)
+    image += _neighbours(rng, parameters, bands, size * _OVERSAMPLE, fine)
     image = convolve(image, conditions.fwhm, fine, boxes=3)
     image = image.reshape(n, len(bands), size, _OVERSAMPLE, size, _OVERSAMPLE).sum(axis=(3, 5))
     add_noise(rng, image, bands, conditions.sigma, conditions.visits, scale / NATIVE_SCALE)
@@ -257,11 +257,17 @@ def observe(
 
 
 def _neighbours(
-    rng: np.random.Generator, bands: tuple[str, ...], size: int, scale: Floats
+    rng: np.random.Generator,
+    parameters: GalaxyParameters,
+    bands: tuple[str, ...],
+    size: int,
+    scale: Floats,
 ) -> npt.NDArray[np.float32]:
     """Paint stars and faint galaxies around, ``[n, band, size, size]``.
 
-    About 30 objects brighter than 25th magnitude per square arcmin.
+    About 30 objects brighter than 25th magnitude per square arcmin. One that
+    volunteers would take for a companion, by its light and place, is left
+    out: companions are drawn with the galaxies, and are asked about.
     """
     n, most = len(scale), 24
     side = scale * size
@@ -269,7 +275,9 @@ def _neighbours(
     magnitude = np.clip(25.0 + np.log(rng.uniform(1e-9, 1.0, (n, most))) / 1.0, 15.0, 25.0)
     flux = 10.0 ** (0.4 * (31.4 - magnitude)) * (np.arange(most) < number[:, None])
     where = rng.uniform(-0.5, 0.5, (2, n, most)) * side[:, None]
-    flux[np.hypot(where[0], where[1]) < 2.5] = 0.0
+    distance = np.hypot(where[0], where[1])
+    alike = flux > 0.1 * parameters.flux()[:, None]
+    flux[(distance < 2.5) | (alike & (distance < 3.0 * parameters.half_light[:, None]))] = 0.0
     star = rng.random((n, most)) < 0.25
     width = np.where(star, 0.02, 10.0 ** (-0.45 - 0.07 * (magnitude - 22.0) + rng.normal(0, 0.15, (n, most))))
     axis = (np.arange(size) - (size - 1) / 2.0) * scale[:, None]

@@ -44,7 +44,7 @@ RECIPES = ("rubin", "smoke")
 _BANDS = ("g", "r", "i")
 
 _ENCODERS: dict[str, Architecture] = {
-    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(16, 32, 64, 128), contrast=3, distance=True),
+    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(24, 48, 96, 192), contrast=3, distance=True),
     "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16), contrast=3, distance=True),
 }
 
@@ -86,7 +86,7 @@ def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Ma
         optional_bands=("g", "i"),
         pixels="nJy",
         stamp_size=64,
-        field_of_view=FieldOfView(rule="radius", multiple=3.0, min_arcsec=12.8, max_arcsec=64.0),
+        field_of_view=FieldOfView(rule="radius", multiple=2.4, min_arcsec=9.6, max_arcsec=64.0),
         rendering=AsinhRendering(softening=(50.0,) * 3 + (500.0,) * 3, scale=(0.4,) * 3 + (0.6,) * 3),
         architecture=_ENCODERS[name],
         votes=VotesHead(
