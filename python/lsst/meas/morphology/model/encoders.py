@@ -31,7 +31,15 @@ import torch
 from torch import nn
 
 from ..errors import MissingExtraError, ModelPackageError
-from .architecture_spec import Architecture, ConvNetArchitecture, ResNetArchitecture, TimmArchitecture
+from .architecture_spec import (
+    Architecture,
+    ConvNetArchitecture,
+    ResNetArchitecture,
+    TimmArchitecture,
+    UNetArchitecture,
+)
+from .blocks import BatchNorm, Distance, ResNetBlock
+from .segmentation import UNetEncoder
 
 _CONTRAST_GAIN = 4.0
 """Makes ripples about as large as the light that they are on."""
@@ -66,6 +74,9 @@ def build_encoder(architecture: Architecture, channels: int) -> tuple[nn.Module,
             stages = _convnext_stages(architecture, channels)
         case ResNetArchitecture():
             stages = _resnet_stages(architecture, channels)
+        case UNetArchitecture():
+            unet = UNetEncoder(architecture, channels)
+            return unet, unet.width
         case TimmArchitecture():
             return _timm_encoder(architecture, channels)
     width = architecture.widths[-1]
@@ -154,12 +165,12 @@ def _resnet_stages(architecture: ResNetArchitecture, channels: int) -> list[nn.M
         stages.append(_LocalContrast(architecture.contrast))
         channels += architecture.contrast
     if architecture.distance:
-        stages.append(_Distance())
+        stages.append(Distance())
         channels += 1
-    stages += [nn.Conv2d(channels, before, 3, 2, 1, bias=False), _BatchNorm(before), nn.ReLU()]
+    stages += [nn.Conv2d(channels, before, 3, 2, 1, bias=False), BatchNorm(before), nn.ReLU()]
     for index, (depth, width) in enumerate(zip(architecture.depths, architecture.widths, strict=True)):
         for block in range(depth):
-            stages.append(_ResNetBlock(before, width, 2 if index and not block else 1))
+            stages.append(ResNetBlock(before, width, 2 if index and not block else 1))
             before = width
     return stages
 
@@ -180,61 +191,3 @@ class _LocalContrast(nn.Module):
         near = nn.functional.avg_pool2d(shown, 3, 1, 1, count_include_pad=False)
         far = nn.functional.avg_pool2d(shown, 9, 1, 4, count_include_pad=False)
         return torch.cat([image, _CONTRAST_GAIN * (near - far)], dim=1)
-
-
-class _Distance(nn.Module):
-    """Adds to an image each pixel's distance from the centre.
-
-    The object is at the centre always, but a mean over all pixels cannot
-    tell its clumps from the neighbours around it.
-    """
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        size = image.shape[-1]
-        axis = (torch.arange(size, device=image.device) - (size - 1) / 2.0) / size
-        distance = torch.sqrt(axis[:, None].square() + axis.square())
-        return torch.cat([image, torch.zeros_like(image[:, :1]) + distance], dim=1)
-
-
-class _BatchNorm(nn.Module):
-    """Batch normalisation that keeps no count of batches as a weight.
-
-    In inference it is a fixed affine map, so that an object's result does
-    not depend on its batch.
-    """
-
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.register_buffer("running_mean", torch.zeros(width))
-        self.register_buffer("running_var", torch.ones(width))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return nn.functional.batch_norm(
-            image, self.running_mean, self.running_var, self.weight, self.bias, training=self.training
-        )
-
-
-class _ResNetBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
-
-    def __init__(self, before: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(before, width, 3, stride, 1, bias=False),
-            _BatchNorm(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, 3, 1, 1, bias=False),
-            _BatchNorm(width),
-        )
-        shortcut: list[nn.Module] = [nn.AvgPool2d(stride)] if stride > 1 else []
-        if stride > 1 or before != width:
-            shortcut += [nn.Conv2d(before, width, 1, bias=False), _BatchNorm(width)]
-        self.shortcut = nn.Sequential(*shortcut)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.residual(image) + self.shortcut(image))

@@ -30,11 +30,13 @@ from torch import nn
 
 from ..errors import ModelPackageError
 from ..questions.tree import QuestionTree
+from .architecture_spec import UNetArchitecture
 from .encoders import build_encoder
 from .heads import ScalarHead, VotesHead
 from .manifest import Calibration, Manifest
 from .novelty_score import NoveltyScore
 from .rendering import build_renderer
+from .segmentation import TidesModule, UNetEncoder
 
 CONCENTRATION_FLOOR = 0.1
 """Smallest concentration, except under the activation ``sigmoid``."""
@@ -110,6 +112,7 @@ class MorphologyNetwork(nn.Module):
             self.head.calibrate(_factors(manifest.tree, manifest.calibration))
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
+        self.tides = _tides(manifest, self.rendering.channels)
         self.novelty = NoveltyScore(width, manifest.novelty.prototypes) if manifest.novelty else None
         self.outputs = tuple(manifest.outputs)
 
@@ -149,6 +152,29 @@ class MorphologyNetwork(nn.Module):
         encoded: torch.Tensor = self.encoder(self.rendering(flux, valid))
         return encoded
 
+    def segmented(self, flux: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what a model with tides knows of pixels and of the whole.
+
+        Parameters
+        ----------
+        flux
+            Pixels in the model's unit, of shape ``[n, b, s, s]``.
+        valid
+            Which pixels were measured, of the same shape.
+
+        Returns
+        -------
+        known
+            What the masks are made from, ``[n, fine, s, s]``.
+        encoded
+            The encoder's vector, ``[n, w]``.
+        """
+        assert self.tides is not None
+        assert isinstance(self.encoder, UNetEncoder)
+        image = self.rendering(flux, valid)
+        maps = self.encoder.maps(image)
+        return self.tides.pixels(image, maps), self.encoder.summary(maps)
+
     def forward(
         self, flux: torch.Tensor, valid: torch.Tensor, dropout: torch.Tensor
     ) -> dict[str, torch.Tensor]:
@@ -171,11 +197,16 @@ class MorphologyNetwork(nn.Module):
             ``alpha`` (Dirichlet concentrations, ``[n, t, a]``),
             ``embedding`` (``[n, f]``), ``classes`` (probabilities,
             ``[n, k]``), ``scalar`` and ``novelty`` (both ``[n, 1]``),
-            whichever the model has.
+            ``mask`` (logits, ``[n, p, s, s]``) and ``presence`` (logits,
+            ``[n, p - 1]``), whichever the model has.
         """
-        encoded = self.encoded(flux, valid)
-        features = self.projection(encoded)
         outputs = {}
+        if self.tides is None:
+            encoded = self.encoded(flux, valid)
+        else:
+            known, encoded = self.segmented(flux, valid)
+            outputs["mask"], outputs["presence"] = self.tides(known, encoded)
+        features = self.projection(encoded)
         if self.head is not None:
             outputs["alpha"] = self.head(features, dropout)
         if self.embeds:
@@ -186,7 +217,15 @@ class MorphologyNetwork(nn.Module):
             outputs["scalar"] = self.scalar(features)
         if self.novelty is not None:
             outputs["novelty"] = self.novelty(encoded)
-        return outputs
+        return {name: outputs[name] for name in self.outputs}
+
+
+def _tides(manifest: Manifest, channels: int) -> TidesModule | None:
+    """Return the head of tides, if the model has one."""
+    if manifest.tides is None:
+        return None
+    assert isinstance(manifest.architecture, UNetArchitecture)
+    return TidesModule(manifest.tides, manifest.architecture, channels)
 
 
 class _VotesModule(nn.Module):

@@ -29,7 +29,8 @@ import torch
 from torch import nn
 
 from .colour_rendering import EuclidRenderer, GreyscaleRenderer, HscRenderer, LegacySurveyRenderer
-from .manifest import AsinhRendering, Manifest
+from .faint_rendering import SurfaceBrightnessRenderer
+from .manifest import AsinhRendering, Manifest, SurfaceBrightnessRendering
 from .rendering_spec import EuclidRendering, HscRendering, LegacySurveyRendering, Rgb8Rendering
 
 _LARGEST = 1e30
@@ -38,7 +39,14 @@ _LARGEST = 1e30
 
 def build_renderer(
     manifest: Manifest,
-) -> AsinhRenderer | Rgb8Renderer | LegacySurveyRenderer | HscRenderer | EuclidRenderer:
+) -> (
+    AsinhRenderer
+    | Rgb8Renderer
+    | LegacySurveyRenderer
+    | HscRenderer
+    | EuclidRenderer
+    | SurfaceBrightnessRenderer
+):
     """Return the rendering of a model as a torch module.
 
     Parameters
@@ -63,6 +71,8 @@ def build_renderer(
             return HscRenderer(rendering, manifest.bands)
         case EuclidRendering() as rendering:
             return EuclidRenderer(rendering, manifest.bands, manifest.stamp_size)
+        case SurfaceBrightnessRendering() as rendering:
+            return SurfaceBrightnessRenderer(rendering, len(manifest.bands))
 
 
 class AsinhRenderer(nn.Module):

@@ -1,0 +1,172 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""Networks that say of every pixel what lies there."""
+
+from __future__ import annotations
+
+__all__ = ("TidesModule", "UNetEncoder")
+
+import torch
+from torch import nn
+
+from .architecture_spec import UNetArchitecture
+from .blocks import BatchNorm, Distance, ResNetBlock
+from .heads import TidesHead
+
+_FIRST_LOGIT = -4.0
+"""What a new network says of every pixel: that features are rare."""
+
+_SMALLEST_SHARE = 1e-4
+"""Share of the stamp under a mask that counts as none: two pixels."""
+
+
+class UNetEncoder(nn.Module):
+    """Residual maps of an image at ever coarser resolutions.
+
+    Parameters
+    ----------
+    architecture
+        What it is made of.
+    channels
+        Number of channels of its input.
+    """
+
+    def __init__(self, architecture: UNetArchitecture, channels: int) -> None:
+        super().__init__()
+        widths = architecture.widths
+        self.stem = nn.Sequential(
+            Distance(),
+            nn.Conv2d(channels + 1, widths[0], 3, 2, 1, bias=False),
+            BatchNorm(widths[0]),
+            nn.ReLU(),
+        )
+        stages = []
+        for index, (depth, width) in enumerate(zip(architecture.depths, widths, strict=True)):
+            before = widths[max(index - 1, 0)]
+            blocks = [ResNetBlock(before, width, 2 if index else 1)]
+            blocks += [ResNetBlock(width, width, 1) for _ in range(depth - 1)]
+            stages.append(nn.Sequential(*blocks))
+        self.stages = nn.ModuleList(stages)
+        self.width = 2 * widths[-1]
+        """Length of the vector that `summary` returns."""
+
+    def maps(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """Return the maps of an image ``[n, channels, s, s]``, with sides of
+        half of its, a quarter, and so on.
+        """
+        maps = []
+        current = self.stem(image)
+        for stage in self.stages:
+            current = stage(current)
+            maps.append(current)
+        return maps
+
+    def summary(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """Return the coarsest map's mean and largest values, ``[n, w]``."""
+        return torch.cat([maps[-1].mean(dim=(2, 3)), maps[-1].amax(dim=(2, 3))], dim=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the summary of images, as other encoders do."""
+        return self.summary(self.maps(image))
+
+
+class TidesModule(nn.Module):
+    """Mask planes and presence, from the maps of a `UNetEncoder`.
+
+    Parameters
+    ----------
+    head
+        The planes.
+    architecture
+        What the encoder is made of.
+    channels
+        Number of channels of the image.
+    """
+
+    def __init__(self, head: TidesHead, architecture: UNetArchitecture, channels: int) -> None:
+        super().__init__()
+        widths, fine = architecture.widths, architecture.fine
+        self.merges = nn.ModuleList(
+            _Merge(coarse, width, width) for coarse, width in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.narrow = nn.Conv2d(widths[0], fine, 1)
+        self.finest = _Merge(fine, channels, fine)
+        self.mean = nn.Conv2d(fine, len(head.planes), 1)
+        self.agreement = nn.Conv2d(fine, len(head.planes), 1)
+        nn.init.constant_(self.mean.bias, _FIRST_LOGIT)  # type: ignore[arg-type]
+        nn.init.zeros_(self.agreement.bias)  # type: ignore[arg-type]
+        self.presence = nn.Linear(2 * widths[-1] + len(head.planes), len(head.features))
+
+    def pixels(self, image: torch.Tensor, maps: list[torch.Tensor]) -> torch.Tensor:
+        """Return what is known of each pixel, ``[n, fine, s, s]``."""
+        current = maps[-1]
+        for merge, skip in zip(self.merges, maps[-2::-1], strict=True):
+            current = merge(current, skip)
+        known: torch.Tensor = self.finest(self.narrow(current), image)
+        return known
+
+    def concentration(self, known: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of how much annotators agree, as the sum of
+        a beta distribution's two parameters, ``[n, plane, s, s]``. Only
+        training needs it.
+        """
+        log: torch.Tensor = self.agreement(known)
+        return log
+
+    def forward(self, known: torch.Tensor, summary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits of masks and presence.
+
+        Parameters
+        ----------
+        known
+            What `pixels` returned.
+        summary
+            Summary of the coarsest map, ``[n, w]``.
+
+        Returns
+        -------
+        mask
+            Logits of the share of annotators who would mark a pixel,
+            ``[n, plane, s, s]``.
+        presence
+            Logits that a visible feature is there, ``[n, feature]``.
+        """
+        mask: torch.Tensor = self.mean(known)
+        # A presence must not bend the masks, which have better labels.
+        share = torch.sigmoid(mask.detach()).mean(dim=(2, 3))
+        presence = self.presence(torch.cat([summary, torch.log(share + _SMALLEST_SHARE)], dim=1))
+        return mask, presence
+
+
+class _Merge(nn.Module):
+    """A coarse map brought to twice its side and joined to a finer one."""
+
+    def __init__(self, coarse: int, fine: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(coarse + fine, width, 3, 1, 1, bias=False), BatchNorm(width), nn.ReLU()
+        )
+
+    def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+        larger = nn.functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        merged: torch.Tensor = self.body(torch.cat([larger, fine], dim=1))
+        return merged
