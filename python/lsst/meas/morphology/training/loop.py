@@ -222,9 +222,11 @@ class Trainer:
         """Add a line to the history."""
         votes = self._validation.votes
         fraction, likelihood = expected_fractions(self._mean, self._validation, self._loss, self._device)
-        entry = {"step": self.step, "seconds": self.seconds, "loss": loss, "validation_loss": likelihood}
+        entry = {"step": self.step, "seconds": self.seconds, "learning_rate": self._rate()}
+        entry |= {"loss": loss, "validation_loss": likelihood}
         figures = question_figures(votes, fraction, self._manifest.tree)
         entry |= {f"{name}_accuracy": f.accuracy for name, f in figures.items() if f.count}
+        entry |= {f"{name}_balanced": f.balanced_accuracy for name, f in figures.items() if f.count}
         self.history.append(entry)
         shown = ", ".join(
             f"{name} {figures[name].accuracy:.3f}"
