@@ -32,10 +32,10 @@ import pytest
 from scipy import optimize, stats
 
 from lsst.meas.morphology.confident import confident, confusion, group_answers
+from lsst.meas.morphology.coverage import cumulative_stretch, overlap, votes_coverage
 from lsst.meas.morphology.posteriors import expected_fractions, log_probability, summarize
 from lsst.meas.morphology.questions.tree import Question, QuestionTree
 from lsst.meas.morphology.validation.calibration import reliability
-from lsst.meas.morphology.validation.coverage import cumulative_stretch, overlap, votes_coverage
 from lsst.meas.morphology.validation.deviations import (
     binomial_floor,
     excess_deviations,

@@ -44,6 +44,8 @@ LAYERS = {
     "beta_mixture": 0,
     "dirichlet_multinomial": 0,
     "confident": 0,
+    "coverage": 1,
+    "html_page": 0,
     "model": 1,
     "posteriors": 1,
     "surface_brightness": 1,

@@ -30,7 +30,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .coverage import Coverage
+from ..coverage import Coverage
 from .deviations import Deviations
 from .evaluation import ORDERED, SampleEvaluation
 

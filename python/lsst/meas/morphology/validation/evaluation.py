@@ -32,10 +32,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..confident import Confusion, confusion, group_answers
+from ..coverage import Coverage, votes_coverage
 from ..posteriors import expected_fractions, log_probability
 from ..questions.tree import QuestionTree
 from .calibration import Reliability, reliability
-from .coverage import Coverage, votes_coverage
 from .deviations import Deviations, excess_deviations, quantile_groups, truth_deviations
 from .likelihood import Likelihoods, oracle_log_probability, votes_likelihoods
 

@@ -39,7 +39,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ..questions.tree import QuestionTree
+from .questions.tree import QuestionTree
 
 type Floats = npt.NDArray[np.float64]
 
