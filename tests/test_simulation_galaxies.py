@@ -50,6 +50,8 @@ def plain(n: int, **changes: object) -> GalaxyParameters:
         "bulge_fraction": zero,
         "bar_strength": zero,
         "arm_strength": zero,
+        "ring_strength": zero,
+        "lopsidedness": zero,
         "clumpiness": zero,
         "dust": zero,
         "disturbance": zero,

@@ -91,7 +91,7 @@ def paint_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
     own = own_share(p)
     bar = BAR_SHARE * p.bar_strength
     disk_share = own * (1.0 - p.bulge_fraction)
-    old_share = disk_share * (1.0 - young_share(p))
+    old_share = disk_share * np.maximum(1.0 - young_share(p), 0.0)
     one = np.ones(len(p))
     profile = np.exp(radius / wide(-scale))
     young = profile * _arm_pattern(p, u, v, radius, scale, grid.scale)
@@ -115,7 +115,7 @@ def _dim(p: GalaxyParameters, old: Image, young: Image, u: Image, height: Image,
     """Dim inclined disks in place by dust in their plane.
 
     Dust hides what lies behind it, so the lane crosses the near side. It
-    fades as the disk turns to us, and is gone at 60 degrees from the side.
+    fades as the disk turns to us, and is gone at an axis ratio of 0.55.
     """
     depth = p.dust * np.clip((0.55 - p.axis_ratio) / 0.35, 0.0, 1.0)
     which = np.flatnonzero(depth > 0.0)
@@ -137,7 +137,7 @@ def _arm_pattern(
 
     Logarithmic arms, ``m (azimuth - ln(radius) / tan(pitch)) = phase``, with
     a sharp crest, broken up by a product of waves.  They end where a bar
-    or a bulge begins, and where they lie too close for any grid.
+    or a bulge begins, and are smooth where they lie too close for any grid.
     """
     details = uniform_details(p.seed, 4)
     azimuth = np.arctan2(v, u)
@@ -151,8 +151,9 @@ def _arm_pattern(
     crest *= 1.0 + 0.8 * floc * np.sin(7.0 * azimuth - 9.0 * turn + wide(6.3 * details[:, 2]))
     finest = np.maximum(1.2, 3.0 * pixel) * p.arm_count / (2.0 * np.pi * np.tan(p.pitch))
     ends = np.maximum(0.75, 0.45 + 0.6 * p.bar_strength * p.bar_length)
-    inner = np.maximum(ends * scale, finest)
-    return np.asarray(crest * (1.0 - np.exp(-((radius / wide(inner)) ** 4))), dtype=np.float32)
+    smooth = 1.0 / (1.0 + (radius / wide(finest)) ** 4)
+    crest += smooth * (wide(i0e(sharpness)) - crest)
+    return np.asarray(crest * (1.0 - np.exp(-((radius / wide(ends * scale)) ** 4))), dtype=np.float32)
 
 
 def _paint_bars(p: GalaxyParameters, u: Image, v: Image, scale: Floats) -> Image:

@@ -31,7 +31,7 @@ __all__ = (
 import numpy as np
 import numpy.typing as npt
 
-from .disks import ARM_SHARE, CLUMP_SHARE, paint_disks, paint_edge_on_disks
+from .disks import paint_disks, paint_edge_on_disks, young_share
 from .galaxies import EDGE_ON, GalaxyParameters, Kind, colour_offset
 from .grid import Grid, normalise, sersic, wide
 from .problems import paint_problems
@@ -112,8 +112,7 @@ def band_flux(parameters: GalaxyParameters, bands: tuple[str, ...]) -> Floats:
     p = parameters
     own = own_share(p)
     tails = TAIL_SHARE * p.disturbance
-    young = ARM_SHARE * p.arm_strength + CLUMP_SHARE * p.clumpiness
-    young = np.where(p.axis_ratio < EDGE_ON, 0.3, young) * (p.kind == Kind.DISK)
+    young = np.where(p.axis_ratio < EDGE_ON, 0.3, young_share(p)) * (p.kind == Kind.DISK)
     blue = own * (1.0 - p.bulge_fraction) * young + 0.5 * tails + 0.3 * (1.0 - own - tails)
     colours = np.array([colour_offset(band) for band in bands])
     faint = (1.0 - blue)[:, None] * 10.0 ** (-0.4 * colours * p.red_colour[:, None])
