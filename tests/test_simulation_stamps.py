@@ -123,7 +123,10 @@ def test_stamps_look_as_the_pipeline_cuts_them(scale: float, tolerance: float) -
     galsim_drawing = pytest.importorskip("lsst.meas.morphology.simulation.drawing")
     p = draw_parameters(np.random.default_rng(8), 60, mix="training")
     p = p[(p.kind == Kind.DISK) & (p.axis_ratio > 0.3) & (p.disturbance == 0)][:4]
-    p = dataclasses.replace(p, half_light=np.full(4, 8.0 * scale), magnitude=np.full(4, 18.0))
+    bulge = p.bulge_half_light * 8.0 * scale / p.half_light
+    p = dataclasses.replace(
+        p, half_light=np.full(4, 8.0 * scale), bulge_half_light=bulge, magnitude=np.full(4, 18.0)
+    )
     size, fwhm = 64, 0.8
     for k in range(4):
         one = p[k : k + 1]
