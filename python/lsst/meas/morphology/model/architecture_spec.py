@@ -116,7 +116,11 @@ class TimmArchitecture(Record):
 
 
 class UNetArchitecture(Record):
-    """An encoder whose maps a decoder leads back to the stamp's pixels."""
+    """An encoder whose maps a decoder leads back to the stamp's pixels.
+
+    The finest maps have half of the stamp's resolution; each of their pixels
+    tells of the stamp's two by two pixels.
+    """
 
     kind: Literal["unet"] = "unet"
 
@@ -126,10 +130,6 @@ class UNetArchitecture(Record):
 
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
     """Number of channels at each resolution."""
-
-    fine: PositiveInt = 8
-    """Number of channels at the stamp's own resolution, where the decoder
-    ends."""
 
     @property
     def shrinkage(self) -> int:

@@ -49,7 +49,7 @@ class SurfaceBrightnessRenderer(nn.Module):
 
     def __init__(self, rendering: SurfaceBrightnessRendering, bands: int) -> None:
         super().__init__()
-        self.levels = tuple(zip(rendering.width, rendering.softening, rendering.scale, strict=True))
+        self.levels = tuple(zip(rendering.block, rendering.softening, rendering.scale, strict=True))
         self.channels = bands * (len(self.levels) + 1)
 
     def forward(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -59,8 +59,8 @@ class SurfaceBrightnessRenderer(nn.Module):
         ----------
         flux
             Surface brightness (nJy per arcsec2), ``[n, b, s, s]``. Only
-            finite pixels under ``valid`` are used; where a square has none
-            it is shown as empty sky.
+            finite pixels under ``valid`` are used; where a block has none it
+            is shown as empty sky.
         valid
             Which pixels were measured, of the same shape.
 
@@ -75,20 +75,22 @@ class SurfaceBrightnessRenderer(nn.Module):
         clean = torch.where(measured, flux, torch.zeros_like(flux))
         weight = measured.to(flux.dtype)
         channels = [
-            torch.asinh(_mean(clean, weight, width) / softening) * scale
-            for width, softening, scale in self.levels
+            _enlarged(torch.asinh(_mean(clean, weight, block) / softening) * scale, block)
+            for block, softening, scale in self.levels
         ]
         return torch.cat([*channels, weight], dim=1)
 
 
-def _mean(clean: torch.Tensor, weight: torch.Tensor, width: int) -> torch.Tensor:
-    """Return the mean of the measured pixels of the square around each."""
-    if width == 1:
+def _mean(clean: torch.Tensor, weight: torch.Tensor, block: int) -> torch.Tensor:
+    """Return the mean of the measured pixels of each block."""
+    if block == 1:
         return clean
-    return _box(clean, width) / torch.clamp(_box(weight, width), min=_TINY)
+    share = nn.functional.avg_pool2d(weight, block)
+    return nn.functional.avg_pool2d(clean, block) / torch.clamp(share, min=_TINY)
 
 
-def _box(image: torch.Tensor, width: int) -> torch.Tensor:
-    """Return sums over squares, but for a factor, first along the rows."""
-    rows = nn.functional.avg_pool2d(image, (1, width), 1, (0, width // 2))
-    return nn.functional.avg_pool2d(rows, (width, 1), 1, (width // 2, 0))
+def _enlarged(blocks: torch.Tensor, block: int) -> torch.Tensor:
+    """Return an image in which a block's pixels have its value."""
+    if block == 1:
+        return blocks
+    return nn.functional.interpolate(blocks, scale_factor=float(block), mode="nearest")

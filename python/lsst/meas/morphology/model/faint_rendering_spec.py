@@ -36,10 +36,11 @@ from .record import Pixels, Record
 class SurfaceBrightnessRendering(Record):
     """Stretch of faint light, which is far below the noise of a pixel.
 
-    Level ``l`` shows each band as ``asinh(mean / softening[l])``, where the
-    mean goes over the measured pixels of a square ``width[l]`` pixels wide.
-    Wide squares with a small softening show what lies under the noise, and
-    single pixels with large ones what outshines it.
+    Level ``l`` shows each band as ``scale[l] * asinh(mean / softening[l])``,
+    where the mean goes over the measured pixels of a block that is
+    ``block[l]`` pixels wide; all of a block's pixels are shown alike. Wide
+    blocks with a small softening show what lies under the noise, and single
+    pixels with large ones what outshines it.
     """
 
     kind: Literal["surface_brightness"] = "surface_brightness"
@@ -48,8 +49,8 @@ class SurfaceBrightnessRendering(Record):
     """Surface brightness at which the stretch turns from linear to
     logarithmic, for each level (nJy per arcsec2)."""
 
-    width: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    """Side of the squares, for each level (stamp pixels); odd."""
+    block: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Side of the blocks, for each level (stamp pixels)."""
 
     scale: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     """Factor after the stretch, for each level."""
@@ -69,9 +70,23 @@ class SurfaceBrightnessRendering(Record):
         ValueError
             Raised if they don't fit.
         """
-        if not len(self.softening) == len(self.width) == len(self.scale):
-            raise ValueError("rendering.softening, width and scale have different lengths")
-        if even := [width for width in self.width if width % 2 == 0]:
-            raise ValueError(f"the width {even[0]} is even")
+        if not len(self.softening) == len(self.block) == len(self.scale):
+            raise ValueError("rendering.softening, block and scale have different lengths")
         if pixels != "nJy/arcsec2":
             raise ValueError(f"this rendering takes pixels 'nJy/arcsec2', not {pixels!r}")
+
+    def check_size(self, stamp_size: int) -> None:
+        """Refuse stamps that the blocks do not fill.
+
+        Parameters
+        ----------
+        stamp_size
+            Side of the stamps in their own pixels.
+
+        Raises
+        ------
+        ValueError
+            Raised if they don't.
+        """
+        if uneven := [block for block in self.block if stamp_size % block]:
+            raise ValueError(f"stamp_size {stamp_size} is no multiple of the block {uneven[0]}")

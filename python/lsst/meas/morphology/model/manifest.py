@@ -206,6 +206,8 @@ class Manifest(Record):
         self.rendering.check(self.bands, self.pixels)
         if not (self.votes or self.embedding or self.classes or self.scalar or self.tides):
             raise ValueError("the model has no head")
+        if isinstance(self.rendering, SurfaceBrightnessRendering):
+            self.rendering.check_size(self.stamp_size)
         if self.tides is not None and self.architecture.kind != "unet":
             raise ValueError(f"tides need the architecture 'unet', not {self.architecture.kind!r}")
         if isinstance(self.architecture, UNetArchitecture) and self.stamp_size % self.architecture.shrinkage:

@@ -112,7 +112,7 @@ class MorphologyNetwork(nn.Module):
             self.head.calibrate(_factors(manifest.tree, manifest.calibration))
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
-        self.tides = _tides(manifest, self.rendering.channels)
+        self.tides = _tides(manifest)
         self.novelty = NoveltyScore(width, manifest.novelty.prototypes) if manifest.novelty else None
         self.outputs = tuple(manifest.outputs)
 
@@ -165,15 +165,14 @@ class MorphologyNetwork(nn.Module):
         Returns
         -------
         known
-            What the masks are made from, ``[n, fine, s, s]``.
+            What the masks are made from, ``[n, w, s / 2, s / 2]``.
         encoded
             The encoder's vector, ``[n, w]``.
         """
         assert self.tides is not None
         assert isinstance(self.encoder, UNetEncoder)
-        image = self.rendering(flux, valid)
-        maps = self.encoder.maps(image)
-        return self.tides.pixels(image, maps), self.encoder.summary(maps)
+        maps = self.encoder.maps(self.rendering(flux, valid))
+        return self.tides.pixels(maps), self.encoder.summary(maps)
 
     def forward(
         self, flux: torch.Tensor, valid: torch.Tensor, dropout: torch.Tensor
@@ -220,12 +219,12 @@ class MorphologyNetwork(nn.Module):
         return {name: outputs[name] for name in self.outputs}
 
 
-def _tides(manifest: Manifest, channels: int) -> TidesModule | None:
+def _tides(manifest: Manifest) -> TidesModule | None:
     """Return the head of tides, if the model has one."""
     if manifest.tides is None:
         return None
     assert isinstance(manifest.architecture, UNetArchitecture)
-    return TidesModule(manifest.tides, manifest.architecture, channels)
+    return TidesModule(manifest.tides, manifest.architecture)
 
 
 class _VotesModule(nn.Module):

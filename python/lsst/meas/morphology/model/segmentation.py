@@ -54,14 +54,14 @@ class UNetEncoder(nn.Module):
         super().__init__()
         widths = architecture.widths
         self.stem = nn.Sequential(
-            Distance(),
-            nn.Conv2d(channels + 1, widths[0], 3, 2, 1, bias=False),
+            nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False),
             BatchNorm(widths[0]),
             nn.ReLU(),
+            Distance(),
         )
         stages = []
         for index, (depth, width) in enumerate(zip(architecture.depths, widths, strict=True)):
-            before = widths[max(index - 1, 0)]
+            before = widths[index - 1] if index else widths[0] + 1
             blocks = [ResNetBlock(before, width, 2 if index else 1)]
             blocks += [ResNetBlock(width, width, 1) for _ in range(depth - 1)]
             stages.append(nn.Sequential(*blocks))
@@ -98,39 +98,35 @@ class TidesModule(nn.Module):
         The planes.
     architecture
         What the encoder is made of.
-    channels
-        Number of channels of the image.
     """
 
-    def __init__(self, head: TidesHead, architecture: UNetArchitecture, channels: int) -> None:
+    def __init__(self, head: TidesHead, architecture: UNetArchitecture) -> None:
         super().__init__()
-        widths, fine = architecture.widths, architecture.fine
+        widths, planes = architecture.widths, len(head.planes)
         self.merges = nn.ModuleList(
-            _Merge(coarse, width, width) for coarse, width in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            _Merge(coarse, fine) for coarse, fine in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
-        self.narrow = nn.Conv2d(widths[0], fine, 1)
-        self.finest = _Merge(fine, channels, fine)
-        self.mean = nn.Conv2d(fine, len(head.planes), 1)
-        self.agreement = nn.Conv2d(fine, len(head.planes), 1)
+        # Each pixel of the finest map tells of four of the stamp's, as in
+        # Shi et al. (2016, arXiv:1609.05158).
+        self.mean = nn.Conv2d(widths[0], 4 * planes, 3, 1, 1)
+        self.agreement = nn.Conv2d(widths[0], 4 * planes, 1)
         nn.init.constant_(self.mean.bias, _FIRST_LOGIT)  # type: ignore[arg-type]
         nn.init.zeros_(self.agreement.bias)  # type: ignore[arg-type]
-        self.presence = nn.Linear(2 * widths[-1] + len(head.planes), len(head.features))
+        self.presence = nn.Linear(2 * widths[-1] + planes, len(head.features))
 
-    def pixels(self, image: torch.Tensor, maps: list[torch.Tensor]) -> torch.Tensor:
-        """Return what is known of each pixel, ``[n, fine, s, s]``."""
+    def pixels(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """Return what is known of the finest map's pixels, ``[n, w, ...]``."""
         current = maps[-1]
         for merge, skip in zip(self.merges, maps[-2::-1], strict=True):
             current = merge(current, skip)
-        known: torch.Tensor = self.finest(self.narrow(current), image)
-        return known
+        return current
 
     def concentration(self, known: torch.Tensor) -> torch.Tensor:
         """Return the logarithm of how much annotators agree, as the sum of
         a beta distribution's two parameters, ``[n, plane, s, s]``. Only
         training needs it.
         """
-        log: torch.Tensor = self.agreement(known)
-        return log
+        return nn.functional.pixel_shuffle(self.agreement(known), 2)
 
     def forward(self, known: torch.Tensor, summary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the logits of masks and presence.
@@ -150,7 +146,7 @@ class TidesModule(nn.Module):
         presence
             Logits that a visible feature is there, ``[n, feature]``.
         """
-        mask: torch.Tensor = self.mean(known)
+        mask = nn.functional.pixel_shuffle(self.mean(known), 2)
         # A presence must not bend the masks, which have better labels.
         share = torch.sigmoid(mask.detach()).mean(dim=(2, 3))
         presence = self.presence(torch.cat([summary, torch.log(share + _SMALLEST_SHARE)], dim=1))
@@ -160,13 +156,13 @@ class TidesModule(nn.Module):
 class _Merge(nn.Module):
     """A coarse map brought to twice its side and joined to a finer one."""
 
-    def __init__(self, coarse: int, fine: int, width: int) -> None:
+    def __init__(self, coarse: int, fine: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(coarse + fine, width, 3, 1, 1, bias=False), BatchNorm(width), nn.ReLU()
+            nn.Conv2d(coarse + fine, fine, 3, 1, 1, bias=False), BatchNorm(fine), nn.ReLU()
         )
 
     def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
-        larger = nn.functional.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        larger = nn.functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
         merged: torch.Tensor = self.body(torch.cat([larger, fine], dim=1))
         return merged
