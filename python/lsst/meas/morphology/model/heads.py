@@ -151,6 +151,13 @@ class TidesHead(Record):
     """Error of a plane's flux over the flux, from where the mask's edge
     lies; to be added in quadrature to those of noise and sky."""
 
+    half_found: dict[Name, tuple[float, float]] | None = None
+    """By plane, how much fainter (mag) features are than a limit of 30
+    mag/arcsec2 if half of them are found at the threshold, and how that
+    changes with the limit. Features are as faint as the surface brightness
+    that 100 arcsec2 of them exceed; limits are three sigma on 10 x 10
+    arcsec."""
+
     @property
     def features(self) -> tuple[str, ...]:
         """The planes whose presence is estimated: all but the host's."""
@@ -162,7 +169,7 @@ class TidesHead(Record):
             raise ValueError(f"a plane is named twice in {self.planes}")
         if not self.features:
             raise ValueError(f"{self.planes} has no plane but the host's")
-        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error"):
+        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error", "half_found"):
             if unknown := set(getattr(self, name) or ()) - set(self.planes):
                 raise ValueError(
                     f"{name} names the planes {sorted(unknown)}, which are none of {self.planes}"

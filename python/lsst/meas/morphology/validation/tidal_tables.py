@@ -156,14 +156,20 @@ def _rows(evaluation: TidalEvaluation) -> Iterator[dict[str, Any]]:
     for by, curves in evaluation.curves.items():
         for name, curve in curves.items():
             for index, share in enumerate(curve.found.tolist()):
-                limits = {"low": curve.edges[index], "high": curve.edges[index + 1]}
-                base = {"measure": "completeness", "group": name, "by": by, **limits}
-                yield {**base, "count": int(curve.count[index]), "value": share}
+                yield {
+                    "measure": "completeness",
+                    "group": name,
+                    "by": by,
+                    "low": curve.edges[index],
+                    "high": curve.edges[index + 1],
+                    "count": int(curve.count[index]),
+                    "value": share,
+                }
     for name, scores in evaluation.flux.items():
         for group, flux in scores.items():
-            base = {"group": group, "class": name, "count": flux.count}
+            about: dict[str, Any] = {"group": group, "class": name, "count": flux.count}
             for measure in ("error", "bias", "coverage"):
-                yield {**base, "measure": f"flux_{measure}", "value": getattr(flux, measure)}
+                yield {**about, "measure": f"flux_{measure}", "value": getattr(flux, measure)}
 
 
 def _flag_rows(evaluation: TidalEvaluation) -> Iterator[dict[str, Any]]:
