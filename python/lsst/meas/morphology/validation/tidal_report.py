@@ -109,7 +109,7 @@ def _presence_lines(evaluation: TidalEvaluation) -> Iterator[str]:
     if evaluation.half is not None:
         half = evaluation.half
         middle = f"{half.offset:+.2f} {half.slope:+.2f} (limit - 30)"
-        yield f"Half are found, at the own threshold, at limit {middle} mag/arcsec2, width {half.width:.2f} mag"
+        yield f"Half are found at the own threshold: at limit {middle} mag/arcsec2, width {half.width:.2f}"
 
 
 def _flag_line(what: str, flags: FalseFlags) -> str:

@@ -140,15 +140,15 @@ def _rows(evaluation: TidalEvaluation) -> Iterator[dict[str, Any]]:
             for measure in ("pooled", "best", "median"):
                 yield {**base, "measure": f"iou_{measure}", "value": getattr(score, measure)[k]}
     for group, found in evaluation.confusion.items():
-        for (true, guess), count in np.ndenumerate(found.counts):
+        for (true, guess), hosts in np.ndenumerate(found.counts):
             total = int(found.counts[true].sum())
             yield {
                 "measure": "confusion",
                 "group": group,
                 "class": found.answers[true],
                 "guess": found.answers[guess],
-                "count": int(count),
-                "value": count / total if total else None,
+                "count": int(hosts),
+                "value": hosts / total if total else None,
             }
     for name, area in evaluation.roc.items():
         yield {"measure": "roc_area", "group": name, "value": area}
