@@ -349,7 +349,7 @@ def _with_irregulars(rng: np.random.Generator, p: GalaxyParameters, share: float
     n = len(p)
     irregular = (p.kind == Kind.DISK) & (rng.random(n) < share)
     changes = {
-        "lopsidedness": (rng.uniform(0.4, 1.0, n), 0.0),
+        "lopsidedness": (rng.uniform(0.4, 1.0, n), np.zeros(n)),
         "clumpiness": (rng.uniform(0.0, 1.0, n), p.clumpiness),
         "axis_ratio": (0.35 + 0.6 * p.axis_ratio, p.axis_ratio),
         "thickness": (rng.uniform(0.2, 0.35, n), p.thickness),
@@ -361,7 +361,9 @@ def _with_irregulars(rng: np.random.Generator, p: GalaxyParameters, share: float
         name: (np.zeros(n), getattr(p, name))
         for name in ("bulge_fraction", "arm_strength", "ring_strength", "dust")
     }
-    return dataclasses.replace(p, **{name: np.where(irregular, *pair) for name, pair in changes.items()})
+    return dataclasses.replace(
+        p, **{name: np.where(irregular, yes, no) for name, (yes, no) in changes.items()}
+    )
 
 
 def _with_wrong_sizes(rng: np.random.Generator, p: GalaxyParameters, share: float) -> GalaxyParameters:

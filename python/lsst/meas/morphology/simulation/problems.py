@@ -82,11 +82,13 @@ def _star(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
     spikes = _spike(u, v, 0.25, 1.8) + _spike(v, u, 0.25, 1.8)
     halo = 1.0 / (1.0 + (u * u + v * v) / 4.0) ** 1.4
     point = grid.blobs(zero, zero, zero + 0.05, flux[:, None])
-    return point * np.float32(0.93) + wide(flux * grid.scale**2) * (0.004 * spikes + 0.0012 * halo)
+    star = 0.93 * point + wide(flux * grid.scale**2) * (0.004 * spikes + 0.0012 * halo)
+    return np.asarray(star, dtype=np.float32)
 
 
 def _spike(along: Image, across: Image, width: float, slope: float) -> Image:
-    return np.asarray(np.exp(-0.5 * (across / width) ** 2) / (1.0 + np.abs(along) / 1.5) ** slope)
+    spike = np.exp(-0.5 * (across / width) ** 2) / (1.0 + np.abs(along) / 1.5) ** slope
+    return np.asarray(spike, dtype=np.float32)
 
 
 def _satellite(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
@@ -108,7 +110,7 @@ def _saturation(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
     """Paint a star that bleeds along the columns."""
     x, y = grid.rotated(np.zeros(len(p)))
     bleed = np.exp(-0.5 * (x / 0.5) ** 2) * soft_edge(np.abs(y) - wide(5.0 + 7.0 * details[:, 0]))
-    return _star(p, details, grid) + 3e4 * wide(grid.scale**2) * bleed
+    return np.asarray(_star(p, details, grid) + 3e4 * wide(grid.scale**2) * bleed, dtype=np.float32)
 
 
 def _ghost(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
@@ -129,7 +131,7 @@ def _diffraction(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
     spikes = _spike(u, v, 0.4, 0.9) + _spike(v, u, 0.4, 0.9)
     radius2 = u * u + v * v
     halo = 1.5 / (1.0 + radius2 / 9.0) ** 1.5 + 300.0 * np.exp(-2.0 * radius2)
-    return 12.0 * _brightness(details, grid) * (spikes + halo)
+    return np.asarray(12.0 * _brightness(details, grid) * (2.5 * spikes + halo), dtype=np.float32)
 
 
 def _aside(angle: Floats, distance: Floats) -> tuple[Floats, Floats]:
