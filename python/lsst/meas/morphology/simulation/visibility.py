@@ -78,7 +78,8 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
 
     A wave of length L keeps exp(-2 pi**2 sigma**2 / L**2) of its contrast
     after a Gaussian of width sigma; a feature is seen when its contrast
-    times the signal-to-noise ratio of the area it covers is well above five.
+    times the signal-to-noise ratio of the area it covers is well above six,
+    or ten where its shape must be made out.
     Tails are too wide to be added up by eye: theirs is the ratio in the area
     of the point spread function, 2.27 fwhm**2.
 
@@ -106,16 +107,17 @@ def visibility(parameters: GalaxyParameters, conditions: Conditions) -> Visibili
     light = p.flux() * (1.0 - p.bulge_fraction) / (1.0 + p.companion_ratio)
     # Surface brightness at one scale length, in nJy per native pixel.
     surface = light * NATIVE_SCALE**2 * np.exp(-1.0) / (2.0 * np.pi * scale**2 * np.maximum(q, 0.15))
-    arms = _visible_arms(p, scale, q, psf, surface / sigma) * step(scale / fwhm, 0.75, 0.1)
-    bar = _visible_bar(p, scale, q, psf, surface / sigma)
+    arms = _visible_arms(p, scale, q, psf, surface / sigma) * step(scale / fwhm, 0.95, 0.12)
     # A dozen knots of sigma 0.1 scale lengths; peak over disk at one and a
     # half scale lengths.
     area = 1.13 * (fwhm**2 + (0.2355 * scale) ** 2) / scale**2
     knots = CLUMP_SHARE * p.clumpiness / 12.0 * np.maximum(q, 0.15) * 2.0 * np.pi * np.exp(1.5) / area
     clumps = np.minimum(knots, 1.0) * _seen(knots * surface * fwhm / NATIVE_SCALE / sigma)
+    bar = _visible_bar(p, scale, q, psf, surface / sigma, clumps)
     looks = disk * step(-axis_ratio, -0.40, 0.035) * step(resolution, 0.9, 0.15)
     tail = 0.22 * p.disturbance * p.flux() * NATIVE_SCALE**2 / (12.0 * p.half_light**2)
-    disturbance = p.disturbance * _seen(2.0 * tail * 1.5 * fwhm / NATIVE_SCALE / sigma)
+    disturbance = p.disturbance * _seen(1.2 * tail * 1.5 * fwhm / NATIVE_SCALE / sigma)
+    disturbance *= step(resolution, 1.0, 0.15)
     companion = p.companion_ratio * step(p.companion_distance * resolution, 1.2, 0.2)
     ring = p.ring_strength * step(p.ring_radius * scale * np.sqrt(np.clip(q, 0.05, 1.0)) / fwhm, 1.2, 0.15)
     ring *= _seen(p.ring_strength * surface * np.exp(1.0 - p.ring_radius) * scale / NATIVE_SCALE / sigma)
@@ -145,19 +147,21 @@ def _visible_arms(p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, su
     radii = (1.2, 1.8, 2.4)
     mean = np.zeros(len(p))
     for radius in radii:
-        spacing = 2.0 * np.pi * radius * scale * np.sin(p.pitch) / p.arm_count
+        spacing = 2.0 * np.pi * radius * scale * np.sin(p.pitch) / np.maximum(p.arm_count, 2)
         short = spacing * np.clip(q, 0.05, 1.0)
         left = 0.5 * np.exp(-2.0 * np.pi**2 * psf**2 / spacing**2)
         left += 0.5 * np.exp(-2.0 * np.pi**2 * psf**2 / short**2)
         contrast = 1.5 * ARM_SHARE * p.arm_strength * left * (1.0 - 0.4 * p.flocculence)
         contrast /= 1.0 + _bulge_over_disk(p, radius, scale, q, psf)
         area = np.sqrt(spacing * 2.0 * scale) / NATIVE_SCALE
-        seen = contrast * _seen(contrast * surface * np.exp(1.0 - radius) * area)
+        seen = contrast * _seen(contrast * surface * np.exp(1.0 - radius) * area, 9.0)
         mean += seen / len(radii)
     return mean
 
 
-def _visible_bar(p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, surface: Floats) -> Floats:
+def _visible_bar(
+    p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, surface: Floats, clumps: Floats
+) -> Floats:
     """Return the bar's light over that of disk and bulge, as it is seen.
 
     At 0.7 of its half length, where the bar of `paint_disks` has 0.75 of its
@@ -174,7 +178,9 @@ def _visible_bar(p: GalaxyParameters, scale: Floats, q: Floats, psf: Floats, sur
     contrast = over_disk * breadth / np.hypot(breadth, psf)
     contrast /= 1.0 + _bulge_over_disk(p, 0.7 * p.bar_length, scale, q, psf) / np.maximum(own, 0.1)
     at_end = surface * own * np.exp(1.0 - 0.7 * p.bar_length)
-    contrast *= _seen(np.minimum(contrast, 1.0) * at_end * projected / NATIVE_SCALE)
+    contrast *= _seen(np.minimum(contrast, 1.0) * at_end * projected / NATIVE_SCALE, 10.0)
+    # Knots of star formation hide a bar.
+    contrast *= 1.0 - 0.7 * clumps
     return np.asarray(contrast * step(projected / (2.3548 * psf), 1.1, 0.12) * step(q, 0.33, 0.04))
 
 
@@ -207,7 +213,7 @@ def step(x: Floats, threshold: float, width: float) -> Floats:
     return logistic((x - threshold) / width)
 
 
-def _seen(signal_to_noise: Floats) -> Floats:
+def _seen(signal_to_noise: Floats, half: float = 6.0) -> Floats:
     """Return how much of a feature is seen at a signal-to-noise ratio."""
-    squared = np.square(signal_to_noise / 6.0)
+    squared = np.square(signal_to_noise / half)
     return np.asarray(squared / (1.0 + squared), dtype=np.float64)
