@@ -46,6 +46,7 @@ LAYERS = {
     "confident": 0,
     "coverage": 1,
     "html_page": 0,
+    "rgb": 0,
     "model": 1,
     "posteriors": 1,
     "surface_brightness": 1,
@@ -66,7 +67,9 @@ LAYERS = {
     "cli": 5,
     "__main__": 6,
 }
-STRANGERS = tuple({a, b} for a, b in itertools.combinations(("pixels", "images", "inference", "tables"), 2))
+STRANGERS = tuple(
+    {a, b} for a, b in itertools.combinations(("pixels", "images", "inference", "masks", "tables"), 2)
+)
 HEAVY = ("torch", "onnxruntime", "onnx", "matplotlib", "timm", "galsim")
 
 

@@ -1,0 +1,386 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""What masks of tidal features measure."""
+
+from __future__ import annotations
+
+__all__ = ("FeatureMeasurements", "measure_features")
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+from ..surface_brightness import NATIVE_SCALE, limit, to_magnitude
+from .host import HostModel, Rings, find_rings, fit_host
+from .neighbours import Neighbours, find_neighbours
+from .noise import measure_fluctuations
+from .settings import FeatureSettings
+from .shape import MaskShape, measure_shapes
+
+type Bools = npt.NDArray[np.bool_]
+type Floats = npt.NDArray[np.float32]
+type Doubles = npt.NDArray[np.float64]
+
+DOUBTFUL = 0.5
+"""Share of the mask's threshold from which a pixel is kept out of the host's
+model and of the sky."""
+
+CENTRE_RINGS = 2
+"""Rings of the stamp about the host's centre where neighbours can't be told
+from the host."""
+
+BELIEVED_NOISE = 0.3
+"""Share of the stated noise below which a measured noise is not believed."""
+
+HOST_COHERENCE = 64.0
+"""Pixels over which a host's unevenness (arms, knots) goes on."""
+
+FILL_WIDTH = 3.0
+"""Width (sigma, in stamp pixels) of the mean that stands for the light of a
+feature where a neighbour or a bad pixel covers it."""
+
+FILL_ERROR = 0.5
+"""Relative error of such light."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureMeasurements:
+    """What was measured of each object and feature; NaN where nothing was.
+
+    The features are the model's planes but the host's, in its order.
+    """
+
+    features: tuple[str, ...]
+    """Names of the features."""
+
+    presence: Doubles
+    """Probability that the feature is there, ``[n, feature]``."""
+
+    mask: Bools
+    """The feature's pixels, ``[n, feature, s, s]``."""
+
+    area: Doubles
+    """Area of the mask (arcsec**2), ``[n, feature]``."""
+
+    flux: Doubles
+    """Flux (nJy), ``[n, feature, band]``."""
+
+    flux_error: Doubles
+    """Its standard error (nJy), ``[n, feature, band]``."""
+
+    mean_brightness: Doubles
+    """Mean surface brightness (AB mag per arcsec**2), of the same shape."""
+
+    faintest_brightness: Doubles
+    """That of the tenth of the mask where the model is least sure of it."""
+
+    share: Doubles
+    """Part of the mask's light that is the object's own, ``[n, feature]``."""
+
+    host_fraction: Doubles
+    """Flux over the host's, in the reference band, ``[n, feature]``."""
+
+    extent: Doubles
+    """Distance from the host's centre within which 99 % of the mask lies
+    (arcsec), ``[n, feature]``.
+    """
+
+    extent_radii: Doubles
+    """The same over the host's half-light radius."""
+
+    position_angle: Doubles
+    """Direction of the mask's major axis about the host's centre (degrees
+    from north through east, 0 to 180), ``[n, feature]``.
+    """
+
+    host_flux: Doubles
+    """Flux of the host (nJy), ``[n, band]``."""
+
+    host_radius: Doubles
+    """Semi-major axis of the isophote with half the host's flux in the
+    reference band (arcsec), ``[n]``.
+    """
+
+    limit: Doubles
+    """Surface brightness of three sigma on 10 by 10 arcsec, from the stated
+    variance (AB mag per arcsec**2), ``[n, band]``.
+    """
+
+    masked: Doubles
+    """Part of the stamp without data in the reference band, ``[n]``."""
+
+    blended: Doubles
+    """Part of the union's mask that neighbours cover, ``[n]``; 0 where
+    there is none.
+    """
+
+    truncated: Bools
+    """Whether the union's mask reaches the edge of the data, ``[n]``."""
+
+
+def measure_features(
+    probabilities: npt.NDArray[np.floating],
+    presence: npt.NDArray[np.floating],
+    brightness: npt.NDArray[np.floating],
+    valid: Bools,
+    arcsec_per_px: npt.NDArray[np.floating],
+    sigma: npt.NDArray[np.floating],
+    *,
+    settings: FeatureSettings,
+    reference: int = 0,
+    native_scale: float = NATIVE_SCALE,
+    weights: npt.NDArray[np.floating] | None = None,
+    north: npt.NDArray[np.floating] | None = None,
+) -> FeatureMeasurements:
+    """Measure the features of a batch of stamps.
+
+    Parameters
+    ----------
+    probabilities
+        Expected share of annotators who mark each pixel,
+        ``[n, plane, s, s]``, in the model's planes.
+    presence
+        Probability that each feature is there, ``[n, feature]``.
+    brightness
+        Surface brightness (nJy per arcsec**2), ``[n, band, s, s]``.
+    valid
+        Whether it was measured, of the same shape.
+    arcsec_per_px
+        Scales of the stamps (arcsec), ``[n]``.
+    sigma
+        Noise that the coadd states, in nJy per native pixel, ``[n, band]``.
+    settings
+        The model's thresholds.
+    reference
+        The band of what is measured once only.
+    native_scale
+        Native pixel scale (arcsec).
+    weights
+        The object's own part of each pixel's light, ``[n, s, s]``; all of
+        it, if not given.
+    north
+        Direction of north from the x axis, through y (radians), ``[n]``;
+        along y, if not given.
+
+    Returns
+    -------
+    measurements
+        The measurements.
+
+    Notes
+    -----
+    The flux is the sum under the mask of the light that is left when the
+    host's smooth model, with the sky, is taken off. Where a neighbour or a
+    bad pixel covers the feature the mean of the feature around it stands
+    in. The error has the noise with its correlation and the sky's
+    unevenness, both measured on the stamp; the host's unevenness along its
+    isophotes; half of what was filled in; and the relative error that the
+    model's authors found for the mask's edge.
+    """
+    scale = np.asarray(arcsec_per_px, np.float64)
+    image = np.where(valid, brightness, 0.0).astype(np.float32)
+    white = (np.asarray(sigma, np.float64) / (native_scale * scale[:, None])) ** 2
+    chosen = np.asarray(probabilities)[:, settings.index]
+    thresholds = np.array(settings.mask_threshold, np.float32)[:, None, None]
+    mask = (chosen > thresholds) & valid.any(axis=1)[:, None]
+    doubtful = (chosen > DOUBTFUL * thresholds).any(axis=1)
+    host, residual, rings, neighbours = _subtract(image, valid, doubtful, white, scale)
+    value, filled = _fill(residual, valid, mask.any(axis=1), neighbours.compact)
+    own = np.ones(image[:, 0].shape, np.float32) if weights is None else np.asarray(weights, np.float32)
+    part = mask * own[:, None]
+    clear = valid & ~(doubtful | neighbours.any)[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        flux, error = _fluxes(part, value, filled, residual, clear, host, rings, white, scale, settings)
+    seen = valid.any(axis=(2, 3))[:, None] & mask.any(axis=(2, 3))[:, :, None]
+    flux, error = (np.where(seen, array, np.nan) for array in (flux, error))
+    host_flux = np.where(valid.any(axis=(2, 3)), host.flux, np.nan)
+    host_radius = np.where(np.isfinite(host_flux), host.half_light, np.nan)[:, reference]
+    shapes = measure_shapes(mask, chosen, value)
+    return _assemble(
+        features=settings.features,
+        presence=np.asarray(presence, np.float64),
+        mask=mask,
+        part=part,
+        flux=flux,
+        flux_error=error,
+        shapes=shapes,
+        scale=scale,
+        host_flux=host_flux,
+        host_radius=host_radius,
+        limit=np.asarray(limit(np.asarray(sigma, np.float64), native_scale=native_scale)),
+        masked=1.0 - valid[:, reference].mean(axis=(1, 2)),
+        blended=_covered(mask[:, settings.union], neighbours.compact),
+        truncated=_truncated(mask[:, settings.union], valid.any(axis=1)),
+        north=np.full(len(scale), np.pi / 2) if north is None else np.asarray(north, np.float64),
+        reference=reference,
+        seen=seen,
+    )
+
+
+def _subtract(
+    image: Floats, valid: Bools, doubtful: Bools, white: Doubles, scale: Doubles
+) -> tuple[HostModel, Floats, Rings, Neighbours]:
+    """Take hosts and sky off, knowing where the neighbours are.
+
+    Neighbours are found with a first model of all bands together, then
+    left out of the model of each band.
+    """
+    weight = np.where(np.isfinite(white) & (white > 0.0), 1.0 / np.maximum(white, 1e-30), 0.0)
+    weight[(weight == 0.0).all(axis=1)] = 1.0
+    together = valid * weight[:, :, None, None].astype(np.float32)
+    total = together.sum(axis=1)
+    found = total > 0.0
+    detection = np.divide((image * together).sum(axis=1), total, out=np.zeros_like(image[:, 0]), where=found)
+    rings = find_rings(detection, found)
+    first = fit_host(detection[:, None], (found & ~doubtful)[:, None], rings, scale)
+    place = np.arange(rings.size**2) < CENTRE_RINGS * rings.size
+    order = np.broadcast_to(place.reshape(1, 1, rings.size, rings.size), (len(image), 1, *image.shape[2:]))
+    centre = np.asarray(rings.scatter(order), np.bool_)[:, 0]
+    least = BELIEVED_NOISE * np.sqrt(1.0 / weight.sum(axis=1))
+    neighbours = find_neighbours(detection - first.light[:, 0], found, doubtful, centre, least)
+    host = fit_host(image, valid & ~(doubtful | neighbours.any)[:, None], rings, scale)
+    return host, image - host.light, rings, neighbours
+
+
+def _fill(residual: Floats, valid: Bools, mask: Bools, compact: Bools) -> tuple[Floats, Bools]:
+    """Return the features' light, filled in where it is covered.
+
+    Also return where it was filled in, ``[n, band, s, s]``.
+    """
+    good = valid & (mask & ~compact)[:, None]
+    missing = mask[:, None] & ~good
+    value = np.where(good, residual, 0.0).astype(np.float32)
+    for i in np.flatnonzero(missing.any(axis=(1, 2, 3))):
+        width = (0.0, FILL_WIDTH, FILL_WIDTH)
+        total = gaussian_filter(value[i], width, truncate=5.0)
+        weight = gaussian_filter(good[i].astype(np.float32), width, truncate=5.0)
+        near = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
+        value[i] = np.where(missing[i], near, value[i])
+    return value, missing
+
+
+def _fluxes(
+    part: Floats,
+    value: Floats,
+    filled: Bools,
+    residual: Floats,
+    clear: Bools,
+    host: HostModel,
+    rings: Rings,
+    white: Doubles,
+    scale: Doubles,
+    settings: FeatureSettings,
+) -> tuple[Doubles, Doubles]:
+    """Return fluxes and their errors (nJy), ``[n, feature, band]``."""
+    area = (scale**2)[:, None, None]
+    n, n_features, size, _ = part.shape
+    weights = part.reshape(n, n_features, -1)
+    flat = value.reshape(n, value.shape[1], -1).transpose(0, 2, 1)
+    total = (weights @ flat).astype(np.float64)
+    replaced = weights @ np.where(filled, value, 0.0).reshape(n, value.shape[1], -1).transpose(0, 2, 1)
+    fluctuations = measure_fluctuations(residual, clear, white)
+    along = np.asarray(rings.gather(part), np.float32).sum(axis=3, dtype=np.float64)
+    uneven = (along * np.minimum(along, HOST_COHERENCE)) @ (host.scatter**2).transpose(0, 2, 1)
+    variance = fluctuations.variance(along.sum(axis=2)) + uneven + (FILL_ERROR * replaced) ** 2
+    factor = area * np.array(settings.flux_scale)[:, None]
+    flux = factor * total
+    relative = np.array(settings.flux_error)[:, None]
+    return flux, np.sqrt(factor**2 * variance + (relative * flux) ** 2)
+
+
+def _covered(mask: Bools, compact: Bools) -> Doubles:
+    """Return the part of masks that neighbours cover, ``[n]``."""
+    total = mask.sum(axis=(1, 2))
+    return np.asarray((mask & compact).sum(axis=(1, 2)) / np.maximum(total, 1))
+
+
+def _truncated(mask: Bools, found: Bools) -> Bools:
+    """Return whether masks reach the outermost pixels with data, ``[n]``.
+
+    Holes in the data are no edge: rows and columns are, beyond which there
+    is nothing.
+    """
+    result = np.zeros(len(mask), np.bool_)
+    for axis in (1, 2):
+        some = found.any(axis=axis)
+        seen = maximum_filter(mask.any(axis=axis).view(np.uint8), size=(1, 3)).view(np.bool_)
+        first = np.argmax(some, axis=1)
+        last = some.shape[1] - 1 - np.argmax(some[:, ::-1], axis=1)
+        rows = np.arange(len(mask))
+        result |= seen[rows, first] | seen[rows, last]
+    return result & found.any(axis=(1, 2))
+
+
+def _assemble(
+    *,
+    features: tuple[str, ...],
+    presence: Doubles,
+    mask: Bools,
+    part: Floats,
+    flux: Doubles,
+    flux_error: Doubles,
+    shapes: MaskShape,
+    scale: Doubles,
+    host_flux: Doubles,
+    host_radius: Doubles,
+    limit: Doubles,
+    masked: Doubles,
+    blended: Doubles,
+    truncated: Bools,
+    north: Doubles,
+    reference: int,
+    seen: Bools,
+) -> FeatureMeasurements:
+    """Turn sums in pixels into quantities in the sky's units."""
+    pixels = mask.sum(axis=(2, 3)).astype(np.float64)
+    own = part.sum(axis=(2, 3), dtype=np.float64)
+    area = pixels * (scale**2)[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(pixels > 0, own / pixels, np.nan)
+        mean = to_magnitude(np.where(flux > 0.0, flux, np.nan) / (own * (scale**2)[:, None])[:, :, None])
+        faintest = to_magnitude(np.where(seen & (shapes.faintest > 0.0), shapes.faintest, np.nan))
+        fraction = flux[:, :, reference] / np.where(host_flux > 0.0, host_flux, np.nan)[:, None, reference]
+        extent = shapes.extent * scale[:, None]
+        angle = np.degrees(shapes.angle - north[:, None]) % 180.0
+        return FeatureMeasurements(
+            features=features,
+            presence=presence,
+            mask=mask,
+            area=area,
+            flux=flux,
+            flux_error=flux_error,
+            mean_brightness=mean,
+            faintest_brightness=faintest,
+            share=share,
+            host_fraction=fraction,
+            extent=extent,
+            extent_radii=extent / host_radius[:, None],
+            position_angle=angle,
+            host_flux=host_flux,
+            host_radius=host_radius,
+            limit=limit,
+            masked=masked,
+            blended=blended,
+            truncated=truncated,
+        )
