@@ -40,7 +40,7 @@ from scipy.special import i0e
 from .galaxies import GalaxyParameters
 from .grid import Grid, normalise, sersic, uniform_details, wide
 from .irregulars import add_patches, off_centre, patch_share
-from .rings import add_rings, ring_share
+from .rings import add_rings, open_gaps, ring_share
 from .tides import add_merging, own_share
 
 type Image = npt.NDArray[np.float32]
@@ -97,6 +97,7 @@ def paint_disks(p: GalaxyParameters, grid: Grid) -> tuple[Image, Image]:
     young = profile * _arm_pattern(p, u, v, radius, scale, grid.scale)
     young = normalise(young, disk_share * ARM_SHARE * p.arm_strength, p.half_light, one, grid)
     hole = 1.0 - wide(0.5 * p.bar_strength) * np.exp(radius2 / wide(-2.0 * (0.6 * p.bar_length * scale) ** 2))
+    open_gaps(p, hole, radius)
     old = normalise(profile * hole, old_share * (1.0 - bar), p.half_light, one, grid)
     barred = np.flatnonzero(bar > 0.0)
     if len(barred):

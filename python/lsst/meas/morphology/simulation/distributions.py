@@ -128,5 +128,5 @@ def draw_rings(
     radius = np.choose(
         where, [bar_length * rng.uniform(0.95, 1.15, n), rng.uniform(1.7, 2.4, n), rng.uniform(2.4, 3.3, n)]
     )
-    strength = np.where(ringed, rng.uniform(0.3, 1.0, n), 0.0)
+    strength = np.where(ringed, rng.uniform(0.4, 1.0, n), 0.0)
     return Rings(strength, np.asarray(radius), rng.uniform(0.07, 0.16, n))

@@ -130,7 +130,7 @@ def _diffraction(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
     u, v = grid.rotated(p.angle, *_aside(p.angle, 4.0 + 9.0 * details[:, 1]))
     spikes = _spike(u, v, 0.4, 0.9) + _spike(v, u, 0.4, 0.9)
     radius2 = u * u + v * v
-    halo = 1.5 / (1.0 + radius2 / 9.0) ** 1.5 + 300.0 * np.exp(-2.0 * radius2)
+    halo = 1.5 / (1.0 + radius2 / 9.0) ** 1.5 + 40.0 * np.exp(-2.0 * radius2)
     return np.asarray(12.0 * _brightness(details, grid) * (2.5 * spikes + halo), dtype=np.float32)
 
 

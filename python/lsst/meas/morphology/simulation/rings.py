@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("RING_SHARE", "add_rings", "ring_share")
+__all__ = ("RING_SHARE", "add_rings", "open_gaps", "ring_share")
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +34,33 @@ from .grid import Grid, uniform_details, wide
 type Image = npt.NDArray[np.float32]
 type Floats = npt.NDArray[np.float64]
 
-RING_SHARE = 0.3
+RING_SHARE = 0.35
 """Part of a disk's light in its ring at full strength."""
 
 
 def ring_share(p: GalaxyParameters) -> Floats:
     """Return the part of each disk's light that is in its ring, ``[n]``."""
     return np.asarray(RING_SHARE * p.ring_strength)
+
+
+def open_gaps(p: GalaxyParameters, image: Image, radius: Image) -> None:
+    """Darken disks in place within their rings.
+
+    Parameters
+    ----------
+    p
+        The disks.
+    image
+        Images of the old stars, ``[n, size, size]``.
+    radius
+        Distance from the centre in the disk's plane in arcsec, of the same
+        shape.
+    """
+    which = np.flatnonzero(p.ring_strength > 0.0)
+    if len(which):
+        centre = wide((p.ring_radius * p.half_light / 1.678)[which])
+        gap = np.exp(-0.5 * ((radius[which] - 0.7 * centre) / (0.16 * centre)) ** 2)
+        image[which] *= 1.0 - wide(0.6 * p.ring_strength[which]) * gap
 
 
 def add_rings(p: GalaxyParameters, image: Image, light: Floats, u: Image, v: Image, grid: Grid) -> None:
