@@ -76,6 +76,11 @@ def test_factors_are_found(
     assert set(fit.factors) == set(TREE.slices)
     np.testing.assert_allclose(list(fit.factors.values()), 1.0 / 3.0, rtol=0.2)
     assert min(fit.gain.values()) > 0.0
+    for question, (half, nine_tenths) in fit.after.items():
+        assert half == pytest.approx(0.5, abs=0.05)
+        assert nine_tenths == pytest.approx(0.9, abs=0.03)
+        # Concentrations too large make intervals too narrow.
+        assert fit.before[question][1] < nine_tenths - 0.03
 
 
 def test_held_out_likelihood_improves(
@@ -124,6 +129,7 @@ def test_the_program_applies_it(tmp_path: Path, tiny_package: Path) -> None:
     calibration = new.manifest.calibration
     assert calibration is not None
     assert calibration.concentration == pytest.approx(fit.factors)
+    assert calibration.coverage["bar"] == pytest.approx(fit.after["bar"][1], abs=1e-4)
     factors = np.ones(TREE.n_answers, np.float32)
     for question, factor in fit.factors.items():
         factors[TREE.slices[question]] = factor

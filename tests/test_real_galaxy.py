@@ -38,10 +38,10 @@ from lsst.images import get_legacy_deep_coadd_mask_planes as mask_planes
 from lsst.images.cells import CellCoadd, CellGrid, CellGridBounds, CellPointSpreadFunction, PatchDefinition
 from lsst.images.serialization import write_archive
 from lsst.meas.morphology.explore.gallery import Portrait, describe_row, draw_gallery
-from lsst.meas.morphology.explore.rgb import lupton_rgb
 from lsst.meas.morphology.inference.engine import EngineOptions, get_engine
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.pixels.source import CoaddSource
+from lsst.meas.morphology.rgb import lupton_rgb
 from lsst.meas.morphology.tasks.measure_morphology import MeasureMorphologyTask
 
 ROOT = Path(__file__).parents[1]

@@ -31,7 +31,7 @@ lies in the central interval.
 
 from __future__ import annotations
 
-__all__ = ("Coverage", "cumulative_stretch", "overlap", "votes_coverage")
+__all__ = ("LEVELS", "Coverage", "cumulative_stretch", "overlap", "votes_coverage")
 
 import dataclasses
 

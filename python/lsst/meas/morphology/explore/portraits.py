@@ -44,9 +44,9 @@ from ..pixels.source import CoaddSource
 from ..pixels.stamps import cut_stamps, stamp_boxes
 from ..pixels.targets import Targets
 from ..questions.tree import QuestionTree
+from ..rgb import lupton_rgb
 from .counts import draw_counts
 from .gallery import Portrait, choose_rows, describe_row, draw_gallery
-from .rgb import lupton_rgb
 
 _NATIVE_AREA = 0.04
 """Area of a native pixel of LSST (arcsec2), the unit of `lupton_rgb`."""

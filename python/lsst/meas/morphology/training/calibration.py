@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("CalibrationFit", "fit_calibration", "log_likelihood")
+__all__ = ("LEVELS", "CalibrationFit", "fit_calibration", "log_likelihood")
 
 import dataclasses
 import math
@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize
 
+from ..coverage import LEVELS, votes_coverage
 from ..dirichlet_multinomial import log_pmf
 from ..questions.tree import QuestionTree
 
@@ -55,6 +56,13 @@ class CalibrationFit:
     gain: Mapping[str, float]
     """Gain in nats per galaxy asked, by question, on galaxies that were not
     used: each half is judged with the factors of the other."""
+
+    before: Mapping[str, tuple[float, ...]]
+    """Share of the votes in the central intervals of `LEVELS`, by question,
+    before; see `~lsst.meas.morphology.coverage.votes_coverage`."""
+
+    after: Mapping[str, tuple[float, ...]]
+    """The same with the factors."""
 
 
 def fit_calibration(
@@ -86,6 +94,17 @@ def fit_calibration(
     of the answers stays. A question is left as it is where there are too few
     galaxies to fit it, or where its factor does not help the other half.
     """
+    factors, gain = _cross_fit(votes, alpha, tree, seed)
+    scale = np.ones(tree.n_answers)
+    for question, factor in factors.items():
+        scale[tree.slices[question]] = factor
+    return CalibrationFit(factors, gain, _coverage(votes, alpha, tree), _coverage(votes, alpha * scale, tree))
+
+
+def _cross_fit(
+    votes: npt.NDArray[np.integer], alpha: npt.NDArray[np.floating], tree: QuestionTree, seed: int
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return factors and gains of the questions that gain."""
     half = np.random.default_rng(seed).random(len(votes)) < 0.5
     factors, gain = {}, {}
     for question, answers in tree.slices.items():
@@ -106,7 +125,19 @@ def fit_calibration(
         if gained > 0.0:
             factors[question] = _best_factor(k, a)
             gain[question] = gained / len(k)
-    return CalibrationFit(factors, gain)
+    return factors, gain
+
+
+def _coverage(
+    votes: npt.NDArray[np.integer], alpha: npt.NDArray[np.floating], tree: QuestionTree
+) -> dict[str, tuple[float, ...]]:
+    """Return the coverage of each question that enough were asked."""
+    found = votes_coverage(votes, alpha, tree)
+    return {
+        question: tuple(found.by_answer[:, answers].mean(axis=1).tolist())
+        for question, answers in tree.slices.items()
+        if found.count[answers.start] >= MIN_GALAXIES
+    }
 
 
 def log_likelihood(

@@ -35,7 +35,7 @@ import torch
 from ..model.manifest import Calibration, Manifest
 from ..model.network import MorphologyNetwork, build_network
 from ..model.package import ModelPackage
-from .calibration import CalibrationFit, fit_calibration
+from .calibration import LEVELS, CalibrationFit, fit_calibration
 from .export import export_package
 from .novelty import fit_novelty
 
@@ -102,6 +102,9 @@ def trusted(
         calibration = Calibration(
             method="One factor of the concentrations per question, by maximum likelihood of the votes.",
             data=data,
+            coverage={
+                question: round(shares[LEVELS.index(0.9)], 4) for question, shares in fit.after.items()
+            },
             concentration=dict(fit.factors),
         )
     complete = _changed(bare, calibration=calibration, novelty=novelty.record)
