@@ -188,6 +188,6 @@ class _LocalContrast(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         shown = image[:, : self.count]
-        near = nn.functional.avg_pool2d(shown, 3, 1, 1, count_include_pad=False)
-        far = nn.functional.avg_pool2d(shown, 9, 1, 4, count_include_pad=False)
+        # One axis after the other takes a fraction of the time.
+        near, far = (_mean(_mean(shown, (1, side)), (side, 1)) for side in (3, 9))
         return torch.cat([image, _CONTRAST_GAIN * (near - far)], dim=1)
