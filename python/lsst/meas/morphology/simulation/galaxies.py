@@ -25,6 +25,7 @@ from __future__ import annotations
 
 __all__ = (
     "EDGE_ON",
+    "INVERSE_WAVELENGTH",
     "Artifact",
     "GalaxyParameters",
     "Kind",
@@ -49,7 +50,7 @@ type Mix = Literal["training", "natural"]
 EDGE_ON = 0.2
 """Cosine of the inclination below which a disk is drawn edge-on."""
 
-_INVERSE_WAVELENGTH = {"u": 2.725, "g": 2.075, "r": 1.608, "i": 1.326, "z": 1.151, "y": 1.030}
+INVERSE_WAVELENGTH = {"u": 2.725, "g": 2.075, "r": 1.608, "i": 1.326, "z": 1.151, "y": 1.030}
 """Inverse effective wavelengths of LSST's bands in 1/micron."""
 
 
@@ -232,8 +233,8 @@ def colour_offset(band: str) -> float:
         Raised if the band is none of LSST's.
     """
     try:
-        slope = _INVERSE_WAVELENGTH["g"] - _INVERSE_WAVELENGTH["r"]
-        return (_INVERSE_WAVELENGTH[band] - _INVERSE_WAVELENGTH["i"]) / slope
+        slope = INVERSE_WAVELENGTH["g"] - INVERSE_WAVELENGTH["r"]
+        return (INVERSE_WAVELENGTH[band] - INVERSE_WAVELENGTH["i"]) / slope
     except KeyError:
         raise ValueError(f"No colours are known for band {band!r}; bands are u, g, r, i, z, y.") from None
 
