@@ -29,12 +29,12 @@ import pyarrow as pa
 import pytest
 
 from lsst.meas.morphology.model.heads import TidesHead
-from lsst.meas.morphology.surface_brightness import to_njy, truth_masks
+from lsst.meas.morphology.surface_brightness import feature_depth, to_njy, truth_masks
 from lsst.meas.morphology.validation.tidal_bars import check_tidal_bars
 from lsst.meas.morphology.validation.tidal_completeness import HalfFound, completeness_by, fit_half_found
 from lsst.meas.morphology.validation.tidal_evaluation import ALL, evaluate_tides
 from lsst.meas.morphology.validation.tidal_flux import fit_flux_error, fit_flux_scale, score_flux
-from lsst.meas.morphology.validation.tidal_outcomes import TidalOutcomes, TidalThresholds, feature_depth
+from lsst.meas.morphology.validation.tidal_outcomes import TidalOutcomes, TidalThresholds
 from lsst.meas.morphology.validation.tidal_pixels import LEVELS, REGIONS, count_pixels, region_truth
 from lsst.meas.morphology.validation.tidal_plots import draw_tidal_evaluation
 from lsst.meas.morphology.validation.tidal_presence import (
@@ -263,7 +263,8 @@ def outcomes(n: int, *, perfect: bool = True, seed: int = 8) -> TidalOutcomes:
         presence = rng.random(presence.shape)
     regions = region_truth(truth.mask, truth.ignore, truth.any_mask, truth.any_ignore, light > 0)
     brightness, contrast = feature_depth(debris.sum(axis=1), light, scale)
-    true_flux = debris.sum(axis=(2, 3)) * 4.0
+    classes = debris.sum(axis=(2, 3)) * 4.0
+    true_flux = np.concatenate([classes, classes.sum(axis=1, keepdims=True)], axis=1)
     factor = np.exp(rng.normal(0.0, 0.1, true_flux.shape))
     return TidalOutcomes(
         groups=("40 visits", "200 visits"),
@@ -276,6 +277,7 @@ def outcomes(n: int, *, perfect: bool = True, seed: int = 8) -> TidalOutcomes:
         contrast=contrast,
         limit=limit,
         true_flux=true_flux,
+        total_flux=1.2 * true_flux,
         flux=true_flux * factor,
         flux_error=0.1 * true_flux,
         traits={"cirrus": rng.random(n) < 0.3},

@@ -32,12 +32,15 @@ from __future__ import annotations
 __all__ = (
     "AB_ZERO_POINT",
     "CONTRAST",
+    "HOST_CONTRAST",
     "NATIVE_SCALE",
     "VISIBLE_AREA",
     "TruthMasks",
+    "feature_depth",
     "host_masks",
     "limit",
     "mask_limit",
+    "stands_out",
     "to_magnitude",
     "to_njy",
     "truth_masks",
@@ -63,11 +66,13 @@ CONTRAST = 0.1
 VISIBLE_AREA = 100.0
 """Least area of a feature that counts as visible (arcsec**2)."""
 
+HOST_CONTRAST = 1.0
+"""Least ratio of a host to other light where it counts as the host."""
+
 _IGNORED_MAGNITUDES = 0.75
 _IGNORED_CONTRAST = 0.5
 _BELOW_LIMIT = 1.0
 _SYSTEMATICS = 29.0
-_HOST_CONTRAST = 1.0
 
 
 def to_magnitude(surface_brightness: npt.ArrayLike) -> Floats:
@@ -220,7 +225,7 @@ def truth_masks(
             " [n, size, size] and [n, kind, size, size] are wanted."
         )
     n = len(debris)
-    mask, ignore = _seen(debris, light[:, None], _each(to_njy(limit), n), _each(contrast, n))
+    mask, ignore = _seen(debris, light[:, None], limit, contrast)
     scale = np.broadcast_to(np.asarray(pixel_scale, dtype=np.float64), (n,))
     area = mask.sum(axis=(2, 3)) * (scale**2)[:, None]
     any_mask = mask.any(axis=1)
@@ -248,22 +253,51 @@ def host_masks(
     mask, ignore
         As in `TruthMasks`, ``[n, size, size]``.
     """
-    n = len(host)
-    mask, ignore = _seen(host[:, None], others[:, None], _each(to_njy(limit), n), _each(_HOST_CONTRAST, n))
-    return mask[:, 0], ignore[:, 0]
+    return _seen(host, others, limit, HOST_CONTRAST)
+
+
+def stands_out(
+    feature: npt.NDArray[np.floating],
+    light: npt.NDArray[np.floating],
+    limit: npt.ArrayLike,
+    contrast: npt.ArrayLike = CONTRAST,
+) -> Bools:
+    """Return where a feature is above a limit and a contrast.
+
+    Parameters
+    ----------
+    feature
+        Surface brightness of the feature (nJy per arcsec**2).
+    light
+        That of what lies beneath; any shape that goes with the feature's.
+    limit
+        Faintest surface brightness that counts (AB magnitude per
+        arcsec**2), a number or ``[n]``.
+    contrast
+        Least ratio of feature to light, a number or ``[n]``.
+
+    Returns
+    -------
+    mask
+        Of the feature's shape, whose first axis is ``n``.
+    """
+    faintest = _each(to_njy(limit), feature)
+    return np.asarray((feature > faintest) & (feature > _each(contrast, feature) * light))
 
 
 def _seen(
-    feature: npt.NDArray[np.floating], light: npt.NDArray[np.floating], faintest: Floats, contrast: Floats
+    feature: npt.NDArray[np.floating],
+    light: npt.NDArray[np.floating],
+    limit: npt.ArrayLike,
+    contrast: npt.ArrayLike,
 ) -> tuple[Bools, Bools]:
-    """Return masks and pixels to ignore; all arrays have four axes."""
-    mask = (feature > faintest) & (feature > contrast * light)
-    deeper = faintest * 10.0 ** (-0.4 * _IGNORED_MAGNITUDES)
-    ignore = (feature > deeper) & (feature > _IGNORED_CONTRAST * contrast * light) & ~mask
-    return mask, ignore
+    """Return masks, and pixels to ignore."""
+    mask = stands_out(feature, light, limit, contrast)
+    deeper = np.asarray(limit) + _IGNORED_MAGNITUDES
+    return mask, stands_out(feature, light, deeper, _IGNORED_CONTRAST * np.asarray(contrast)) & ~mask
 
 
-def _each(values: npt.ArrayLike, n: int) -> Floats:
-    """Give a number per stamp three more axes."""
-    values = np.broadcast_to(np.asarray(values, dtype=np.float64), (n,))
-    return values[:, None, None, None]
+def _each(values: npt.ArrayLike, like: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Give a number per stamp as many axes as an array has, and its type."""
+    each = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(like),)).astype(like.dtype)
+    return each.reshape(-1, *[1] * (like.ndim - 1))

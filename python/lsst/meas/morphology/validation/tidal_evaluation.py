@@ -42,7 +42,7 @@ import numpy.typing as npt
 from ..confident import Confusion
 from .tidal_completeness import Completeness, HalfFound, completeness_by, fit_half_found
 from .tidal_flux import FluxScore, score_flux
-from .tidal_outcomes import CLASSES, TidalOutcomes, TidalThresholds
+from .tidal_outcomes import CLASSES, WEIGHED, TidalOutcomes, TidalThresholds
 from .tidal_pixels import REGIONS
 from .tidal_presence import class_confusion, completeness_at_purity, recall_threshold, roc_area
 
@@ -264,15 +264,16 @@ def _curves(outcomes: TidalOutcomes, threshold: float) -> dict[str, dict[str, Co
 def _flux(
     outcomes: TidalOutcomes, thresholds: TidalThresholds, groups: Mapping[str, Bools]
 ) -> dict[str, dict[str, FluxScore]]:
-    def score(rows: Bools, k: int) -> FluxScore:
-        return score_flux(outcomes.flux[rows, k], outcomes.flux_error[rows, k], outcomes.true_flux[rows, k])
+    def score(rows: Bools, k: int, truth: npt.NDArray[np.floating]) -> FluxScore:
+        return score_flux(outcomes.flux[rows, k], outcomes.flux_error[rows, k], truth[rows, k])
 
     scores: dict[str, dict[str, FluxScore]] = {}
-    for k, name in enumerate(CLASSES):
-        visible = outcomes.visible[:, k]
+    for k, name in enumerate(WEIGHED):
+        visible = outcomes.weighable[:, k]
         found = visible & (outcomes.presence[:, k] >= thresholds.presence[name])
         found &= np.isfinite(outcomes.flux[:, k])
-        scores[name] = {group: score(found & rows, k) for group, rows in groups.items()}
+        scores[name] = {group: score(found & rows, k, outcomes.true_flux) for group, rows in groups.items()}
+        scores[name]["all its light"] = score(found, k, outcomes.total_flux)
         # A feature that was not found has no flux: an error of its all.
         flux = np.nan_to_num(outcomes.flux[visible, k])
         sigma = np.nan_to_num(outcomes.flux_error[visible, k])

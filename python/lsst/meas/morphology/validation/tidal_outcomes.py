@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("CLASSES", "TidalOutcomes", "TidalThresholds", "feature_depth")
+__all__ = ("CLASSES", "WEIGHED", "TidalOutcomes", "TidalThresholds")
 
 import dataclasses
 from collections.abc import Mapping
@@ -33,7 +33,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..model.heads import TidesHead
-from ..surface_brightness import CONTRAST, VISIBLE_AREA, to_magnitude
 from .tidal_pixels import LEVELS, PixelCounts
 
 type Floats = npt.NDArray[np.floating]
@@ -41,6 +40,9 @@ type Bools = npt.NDArray[np.bool_]
 
 CLASSES = ("tail", "stream", "shell")
 """Classes of debris."""
+
+WEIGHED = (*CLASSES, "debris")
+"""What has a flux."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +107,16 @@ class TidalOutcomes:
     """Three-sigma limit on 10 x 10 arcsec, r (mag/arcsec2), ``[n]``."""
 
     true_flux: Floats
-    """True flux of each class in the stamp, r (nJy), ``[n, 3]``."""
+    """Light of each of `WEIGHED` in its true mask, r (nJy), ``[n, 4]``."""
+
+    total_flux: Floats
+    """All of its light in the stamp, r (nJy), ``[n, 4]``."""
 
     flux: Floats
-    """Measured flux, r (nJy), NaN where nothing was, ``[n, 3]``."""
+    """Measured flux, r (nJy), NaN where nothing was, ``[n, 4]``."""
 
     flux_error: Floats
-    """Its stated error (nJy), ``[n, 3]``."""
+    """Its stated error (nJy), ``[n, 4]``."""
 
     traits: Mapping[str, Bools]
     """By name, what else is in the picture, ``[n]`` each."""
@@ -161,40 +166,11 @@ class TidalOutcomes:
         return np.asarray(self.visible.any(axis=1))
 
     @property
+    def weighable(self) -> Bools:
+        """Whether each of `WEIGHED` can be seen, ``[n, 4]``."""
+        return np.concatenate([self.visible, self.seen[:, np.newaxis]], axis=1)
+
+    @property
     def faint(self) -> Bools:
         """Hosts with debris that can't be seen, ``[n]``."""
         return np.asarray(~self.undisturbed & ~self.seen)
-
-
-def feature_depth(debris: Floats, light: Floats, arcsec_per_px: Floats) -> tuple[Floats, Floats]:
-    """Return how bright features are where they are seen best.
-
-    Parameters
-    ----------
-    debris
-        True surface brightness of a feature, r (nJy/arcsec2), ``[n, s, s]``.
-    light
-        That of host and neighbours, ``[n, s, s]``.
-    arcsec_per_px
-        Pixel scales (arcsec), ``[n]``.
-
-    Returns
-    -------
-    surface_brightness
-        The brightest value that 100 arcsec2 of the feature exceeds, where
-        its contrast is at least 0.1 (mag/arcsec2); NaN if there is less of
-        it, ``[n]``.
-    contrast
-        The feature's light in that area over the other light, ``[n]``.
-    """
-    n = len(debris)
-    brightness, contrast = np.full(n, np.nan), np.full(n, np.nan)
-    clear = debris > CONTRAST * light
-    pixels = np.ceil(VISIBLE_AREA / np.square(arcsec_per_px, dtype=np.float64)).astype(np.int64)
-    for k in np.flatnonzero((clear & (debris > 0.0)).sum(axis=(1, 2)) >= pixels).tolist():
-        number = int(pixels[k])
-        values, others = debris[k][clear[k]], light[k][clear[k]]
-        brightest = np.argpartition(values, len(values) - number)[len(values) - number :]
-        brightness[k] = to_magnitude(values[brightest].min())
-        contrast[k] = values[brightest].sum() / max(float(others[brightest].sum()), 1e-9)
-    return brightness, contrast

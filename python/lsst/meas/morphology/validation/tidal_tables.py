@@ -34,7 +34,7 @@ import pyarrow as pa
 
 from .tidal_bars import check_tidal_bars
 from .tidal_evaluation import TidalEvaluation
-from .tidal_outcomes import CLASSES, TidalOutcomes
+from .tidal_outcomes import CLASSES, WEIGHED, TidalOutcomes
 from .tidal_pixels import REGIONS
 
 TIDAL_EVALUATION_SCHEMA = pa.schema(
@@ -112,11 +112,11 @@ def hosts_table(
     columns |= {name: np.asarray(values, np.float64) for name, values in outcomes.covariates.items()}
     iou = outcomes.counts.by_host()[:, np.arange(len(REGIONS)), evaluation.thresholds.levels(REGIONS)]
     columns |= {f"{name}_iou": iou[:, k] for k, name in enumerate(REGIONS)}
-    for k, name in enumerate((*CLASSES, "debris")):
+    for k, name in enumerate(WEIGHED):
         columns[f"{name}_probability"] = outcomes.presence[:, k]
-    for k, name in enumerate(CLASSES):
-        columns[f"{name}_visible"] = outcomes.visible[:, k]
+        columns[f"{name}_visible"] = outcomes.weighable[:, k]
         columns[f"{name}_trueFlux"] = outcomes.true_flux[:, k]
+        columns[f"{name}_totalFlux"] = outcomes.total_flux[:, k]
         columns[f"{name}_flux"] = outcomes.flux[:, k]
         columns[f"{name}_fluxErr"] = outcomes.flux_error[:, k]
     return pa.table(columns).replace_schema_metadata({"kind": "tidalHosts", **(metadata or {})})
