@@ -191,3 +191,9 @@ class _LocalContrast(nn.Module):
         # One axis after the other takes a fraction of the time.
         near, far = (_mean(_mean(shown, (1, side)), (side, 1)) for side in (3, 9))
         return torch.cat([image, _CONTRAST_GAIN * (near - far)], dim=1)
+
+
+def _mean(image: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:
+    """Return the mean over a rectangle, of the pixels that there are."""
+    padding = (sides[0] // 2, sides[1] // 2)
+    return nn.functional.avg_pool2d(image, sides, 1, padding, count_include_pad=False)
