@@ -71,6 +71,11 @@ class Planes:
     missing_bands: frozenset[str]
     """Bands without a coadd."""
 
+    variance: npt.NDArray[np.float32] | None = None
+    """Variance in nJy**2, 0 where a pixel is not to be used,
+    ``[band, y, x]``; `None` if it was not kept.
+    """
+
     @property
     def x0(self) -> int:
         """First column, in the tract's pixels."""
@@ -90,6 +95,8 @@ def read_planes(
     threads: int = 1,
     bad_mask_planes: Collection[str] = BAD_MASK_PLANES,
     check_variance: bool = True,
+    keep_variance: bool = False,
+    restore_background: bool = False,
 ) -> Planes:
     """Read the pixels of a patch.
 
@@ -113,6 +120,12 @@ def read_planes(
     check_variance
         Whether to read the variance and take pixels without a finite,
         positive one as invalid.
+    keep_variance
+        Whether the planes hold the variance too.
+    restore_background
+        Whether to add the background that was subtracted from a coadd, as
+        its file says, to the image. A coadd without one stays as it is, and
+        so does an exposure.
 
     Returns
     -------
@@ -141,7 +154,9 @@ def read_planes(
         image=np.zeros(shape, np.float32),
         reasons=np.zeros(shape, np.uint8),
         missing_bands=frozenset(bands) - by_band.keys(),
+        variance=np.zeros(shape, np.float32) if keep_variance else None,
     )
+    reading_options = _Options(tuple(bad_mask_planes), check_variance or keep_variance, restore_background)
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="coadd") as pool:
         futures = []
         for i, band in enumerate(bands):
@@ -153,10 +168,10 @@ def read_planes(
                     _read_band,
                     by_band[band],
                     cover,
-                    bad_mask_planes,
-                    check_variance,
+                    reading_options,
                     planes.image[i],
                     planes.reasons[i],
+                    None if planes.variance is None else planes.variance[i],
                 )
             )
         try:
@@ -168,13 +183,22 @@ def read_planes(
     return planes
 
 
+@dataclasses.dataclass(frozen=True)
+class _Options:
+    """How the pixels of a coadd are read."""
+
+    bad_mask_planes: tuple[str, ...]
+    read_variance: bool
+    restore_background: bool
+
+
 def _read_band(
     source: CoaddSource,
     cover: Cover,
-    bad_mask_planes: Collection[str],
-    check_variance: bool,
+    options: _Options,
     image: npt.NDArray[np.float32],
     reasons: npt.NDArray[np.uint8],
+    variance: npt.NDArray[np.float32] | None,
 ) -> None:
     """Read one band's pixels into arrays ``[y, x]`` of the cover's box."""
 
@@ -184,7 +208,13 @@ def _read_band(
         for box in cover.boxes:
             x0, y0, _, _ = cover.bbox
             part = slice(box[1] - y0, box[3] - y0), slice(box[0] - x0, box[2] - x0)
-            fill_pixels(read(box), bad_mask_planes, image[part], reasons[part])
+            fill_pixels(
+                read(box),
+                options.bad_mask_planes,
+                image[part],
+                reasons[part],
+                None if variance is None else variance[part],
+            )
 
     if not cover.boxes:
         return
@@ -192,21 +222,28 @@ def _read_band(
         with reading(source):
             fill(
                 bounding_box(source.exposure),
-                lambda box: read_exposure(source.exposure, box, check_variance=check_variance),
+                lambda box: read_exposure(source.exposure, box, check_variance=options.read_variance),
             )
         return
     with open_coadd(source) as reader:
         box = reader.get_component("bbox")
-        factor = float(reader.get_component("unit").to(u.nJy))
+        unit = reader.get_component("unit")
+        background = _subtracted(reader) if options.restore_background else None
         fill(
             (int(box.x.start), int(box.y.start), int(box.x.stop), int(box.y.stop)),
-            lambda box: _read_cells(reader, box, factor, check_variance),
+            lambda box: _read_cells(reader, box, unit, options.read_variance, background),
         )
     _LOG.debug("Read %s", source)
 
 
+def _subtracted(reader: Any) -> Any:
+    """Return the model of the background that was subtracted, if any."""
+    background = reader.get_component("backgrounds").subtracted
+    return None if background is None else background.field
+
+
 def _read_cells(
-    reader: Any, box: tuple[int, int, int, int], to_nanojansky: float, check_variance: bool
+    reader: Any, box: tuple[int, int, int, int], unit: u.UnitBase, read_variance: bool, background: Any
 ) -> RawPixels:
     """Read the pixels of one box of a cell coadd."""
     part = Box(y=Interval(box[1], box[3]), x=Interval(box[0], box[2]))
@@ -221,7 +258,15 @@ def _read_cells(
 
     return RawPixels(
         image=reader.get_component("image", bbox=part).array,
-        to_nanojansky=to_nanojansky,
+        to_nanojansky=float(unit.to(u.nJy)),
         flagged=flagged,
-        variance=reader.get_component("variance", bbox=part).array if check_variance else None,
+        variance=reader.get_component("variance", bbox=part).array if read_variance else None,
+        background=None if background is None else _render(background, part, unit),
     )
+
+
+def _render(background: Any, part: Box, unit: u.UnitBase) -> npt.NDArray[np.float32]:
+    """Return a background's values in a box, in the unit of the image."""
+    values = background.render(part, dtype=np.float32)
+    factor = 1.0 if values.unit is None else float(values.unit.to(unit))
+    return np.asarray(values.array * np.float32(factor))

@@ -77,7 +77,11 @@ class RawPixels:
     """
 
     variance: npt.NDArray[np.floating] | None
-    """Variance of each pixel, in any unit, if it is to be checked."""
+    """Variance of each pixel, in the squared unit of ``image``, if it is to
+    be checked or kept."""
+
+    background: npt.NDArray[np.floating] | None = None
+    """What is to be added to ``image``, in its unit, if anything."""
 
 
 def fill_pixels(
@@ -85,6 +89,7 @@ def fill_pixels(
     bad_mask_planes: Collection[str],
     image: npt.NDArray[np.float32],
     reasons: npt.NDArray[np.uint8],
+    variance: npt.NDArray[np.float32] | None = None,
 ) -> None:
     """Write a box's flux, and the reasons not to use it, into arrays.
 
@@ -99,6 +104,9 @@ def fill_pixels(
         Array ``[y, x]`` that gets the flux in nJy, 0 where it is not used.
     reasons
         Array ``[y, x]``, 0 throughout, that gets bits of `Reason`.
+    variance
+        Array ``[y, x]``, if the variance is kept, that gets it in nJy**2,
+        0 where the pixel is not used.
     """
     modern = {legacy: name for name, legacy in _LEGACY_NAMES.items()}
     planes: dict[Reason, list[str]] = {}
@@ -112,6 +120,11 @@ def fill_pixels(
         finite &= np.isfinite(raw.variance) & (raw.variance > 0.0)
     reasons |= (~finite).view(np.uint8) * np.uint8(Reason.NONFINITE)
     np.copyto(image, raw.image, casting="same_kind")
+    if raw.background is not None:
+        image += raw.background
     if raw.to_nanojansky != 1.0:
         image *= np.float32(raw.to_nanojansky)
     image[reasons != 0] = 0.0
+    if variance is not None and raw.variance is not None:
+        good = reasons == 0
+        np.multiply(raw.variance, raw.to_nanojansky**2, out=variance, where=good, casting="same_kind")

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..flags import Flag
+from .depth import stated_noise
 from .geometry import Geometry
 from .planes import Planes
 from .reasons import Reason
@@ -87,6 +88,12 @@ class Stamps:
     flags: npt.NDArray[np.uint32]
     """Bits of `~lsst.meas.morphology.flags.Flag`, those of the targets
     among them, ``[n]``.
+    """
+
+    sigma: npt.NDArray[np.float32]
+    """Noise that the coadd states, as the median over the stamp (nJy per
+    coadd pixel), ``[n, band]``; NaN where there is none, and throughout if
+    the planes don't hold the variance.
     """
 
     def __len__(self) -> int:
@@ -240,8 +247,15 @@ class _Cutter:
         """Cut the stamps of one batch."""
         shape = (len(targets), len(self.bands), self.size, self.size)
         arcsec_per_px, limited = self.field_of_view.arcsec_per_px(targets.radius, self.size)
+        scale = arcsec_per_px.astype(np.float64) / self.geometry.pixel_scale
+        boxes = _clip(_boxes(targets, scale, self.size), self.geometry.bbox)
+        boxes[~targets.measurable] = 0
         stamps = Stamps(
-            np.zeros(shape, np.float32), np.zeros(shape, np.bool_), arcsec_per_px, targets.flags.copy()
+            np.zeros(shape, np.float32),
+            np.zeros(shape, np.bool_),
+            arcsec_per_px,
+            targets.flags.copy(),
+            stated_noise(self.planes, boxes, self.bands),
         )
         stamps.flags[limited] |= np.uint32(Flag.FIELD_LIMIT)
         missing = [band for band in self.bands if band in self.planes.missing_bands]
@@ -250,9 +264,7 @@ class _Cutter:
         if set(missing) - self.optional_bands:
             stamps.flags[:] |= np.uint32(Flag.GENERAL)
             return stamps
-        for group in self._groups(
-            targets, arcsec_per_px.astype(np.float64) / self.geometry.pixel_scale, stamps
-        ):
+        for group in self._groups(targets, scale, stamps):
             self._fill(group, stamps)
         self._refuse_empty_centres(stamps)
         return stamps
