@@ -49,12 +49,14 @@ from lsst.meas.morphology.simulation.source import SimulatedSource
 from lsst.meas.morphology.training.agreement import figures_table, question_figures
 from lsst.meas.morphology.training.batches import AugmentOptions, Batch, BatchStream, augment
 from lsst.meas.morphology.training.checkpoint import read_checkpoint
-from lsst.meas.morphology.training.loop import Trainer, TrainingOptions, expected_fractions
+from lsst.meas.morphology.training.labelled import LabelledStamps
+from lsst.meas.morphology.training.loop import Trainer, TrainingOptions
 from lsst.meas.morphology.training.loss import VotesLoss
 from lsst.meas.morphology.training.optimizer import KernelOptimizer
 from lsst.meas.morphology.training.recipe import recipe
 from lsst.meas.morphology.training.session import DataOptions, train_package
-from lsst.meas.morphology.training.shards import LabelledStamps, ShardStore
+from lsst.meas.morphology.training.shards import ShardStore
+from lsst.meas.morphology.training.voting import expected_fractions
 
 TREE = QuestionTree.load("rubin")
 MANIFEST = recipe("smoke", "0.0.1", title="Smoke", record=TrainingRecord(data="Simulated.", seed=5))

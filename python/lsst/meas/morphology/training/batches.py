@@ -23,28 +23,61 @@
 
 from __future__ import annotations
 
-__all__ = ("AugmentOptions", "Batch", "BatchStream", "augment")
+__all__ = ("AugmentOptions", "Batch", "BatchStream", "MarkedBatch", "StampBatch", "augment")
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from .shards import LabelledStamps, ShardStore
+from .labelled import MarkedStamps, StampArrays
+from .shards import StampStore
 
 
 @dataclasses.dataclass(frozen=True)
-class Batch:
-    """Tensors of one step; see `LabelledStamps`."""
+class StampBatch:
+    """Tensors of one step; see `StampArrays`."""
 
     flux: torch.Tensor
     valid: torch.Tensor
+
+    IMAGES: ClassVar[tuple[str, ...]] = ()
+    """Fields that are images and turn with the stamps."""
+
+    @classmethod
+    def of(cls, stamps: StampArrays) -> Self:
+        """Return stamps as tensors, without copying them."""
+        return cls(**{name: torch.from_numpy(getattr(stamps, name)) for name in cls._names()})
+
+    def to(self, device: torch.device) -> Self:
+        """Return the batch on a device."""
+        return type(self)(**{name: getattr(self, name).to(device) for name in self._names()})
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch(StampBatch):
+    """Tensors of one step; see `LabelledStamps`."""
+
     votes: torch.Tensor
 
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        return Batch(self.flux.to(device), self.valid.to(device), self.votes.to(device))
+
+@dataclasses.dataclass(frozen=True)
+class MarkedBatch(StampBatch):
+    """Tensors of one step; see `MarkedStamps`."""
+
+    marks: torch.Tensor
+    annotators: torch.Tensor
+    scored: torch.Tensor
+    presence: torch.Tensor
+    presence_scored: torch.Tensor
+
+    IMAGES: ClassVar[tuple[str, ...]] = ("marks", "scored")
 
 
 class BatchStream:
@@ -68,7 +101,7 @@ class BatchStream:
         Raised if a window does not fill a single batch.
     """
 
-    def __init__(self, store: ShardStore, *, batch_size: int, window: int, seed: int) -> None:
+    def __init__(self, store: StampStore[Any], *, batch_size: int, window: int, seed: int) -> None:
         self._store = store
         self._batch_size = batch_size
         self._window = min(window, store.count)
@@ -85,7 +118,7 @@ class BatchStream:
         """Number of batches in which every window is seen once."""
         return self._windows * self._per_window
 
-    def batches(self, first_step: int = 0) -> Iterator[Batch]:
+    def batches(self, first_step: int = 0) -> Iterator[StampBatch]:
         """Yield the batches from a step on, without end."""
         window, skip = divmod(first_step, self._per_window)
         while True:
@@ -99,24 +132,18 @@ class BatchStream:
                 yield _to_batch(stamps[index])
             window, skip = window + 1, 0
 
-    def _load(self, epoch: int, position: int) -> LabelledStamps:
+    def _load(self, epoch: int, position: int) -> StampArrays:
         count = self._windows * self._window
         order = np.arange(count)
         if epoch:
             order = np.random.default_rng([self._seed, 0, epoch]).permutation(count)
         chosen = order[position * self._window : (position + 1) * self._window]
-        parts = [self._store.load(int(index)) for index in chosen]
-        return LabelledStamps(
-            flux=np.concatenate([part.flux for part in parts]),
-            valid=np.concatenate([part.valid for part in parts]),
-            votes=np.concatenate([part.votes for part in parts]),
-        )
+        parts: list[StampArrays] = [self._store.load(int(index)) for index in chosen]
+        return type(parts[0]).concatenate(parts)
 
 
-def _to_batch(stamps: LabelledStamps) -> Batch:
-    return Batch(
-        torch.from_numpy(stamps.flux), torch.from_numpy(stamps.valid), torch.from_numpy(stamps.votes)
-    )
+def _to_batch(stamps: StampArrays) -> StampBatch:
+    return (MarkedBatch if isinstance(stamps, MarkedStamps) else Batch).of(stamps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,12 +164,12 @@ class AugmentOptions:
             raise ValueError(f"the shares of {self} do not lie between 0 and 1")
 
 
-def augment(
-    batch: Batch, optional: tuple[int, ...], options: AugmentOptions, generator: torch.Generator
-) -> Batch:
+def augment[AnyBatch: StampBatch](
+    batch: AnyBatch, optional: tuple[int, ...], options: AugmentOptions, generator: torch.Generator
+) -> AnyBatch:
     """Vary a batch: turned, mirrored, without some bands, or cut off.
 
-    None of this changes what volunteers would say.
+    None of this changes what people would say, but for what is cut off.
 
     Parameters
     ----------
@@ -156,15 +183,18 @@ def augment(
         Source of random numbers.
     """
     cut = batch.valid & _inside(len(batch.flux), batch.flux.shape[-1], options.edge, generator)
-    flux, valid = torch.empty_like(batch.flux), torch.empty_like(cut)
-    which = torch.randint(8, (len(flux),), generator=generator)
+    images = {name: getattr(batch, name) for name in ("flux", *batch.IMAGES)} | {"valid": cut}
+    views = {name: torch.empty_like(image) for name, image in images.items()}
+    which = torch.randint(8, (len(cut),), generator=generator)
     for turn in range(8):
         chosen = torch.nonzero(which == turn).flatten()
         if len(chosen):
-            flux[chosen] = _turned(batch.flux[chosen], turn)
-            valid[chosen] = _turned(cut[chosen], turn)
-    valid &= ~_missing_bands(len(flux), flux.shape[1], optional, options, generator)
-    return Batch(flux.masked_fill_(~valid, 0.0), valid, batch.votes)
+            for name, image in images.items():
+                views[name][chosen] = _turned(image[chosen], turn)
+    valid = views["valid"]
+    valid &= ~_missing_bands(len(valid), valid.shape[1], optional, options, generator)
+    views["flux"].masked_fill_(~valid, 0.0)
+    return dataclasses.replace(batch, **views)
 
 
 def _turned(images: torch.Tensor, turn: int) -> torch.Tensor:

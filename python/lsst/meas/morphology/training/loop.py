@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Trainer", "TrainingOptions", "expected_fractions")
+__all__ = ("BatchObjective", "Trainer", "TrainingOptions")
 
 import copy
 import dataclasses
@@ -31,22 +31,20 @@ import logging
 import math
 import pathlib
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..errors import DeviceError, MorphologyError
 from ..model.manifest import Manifest
 from ..model.network import MorphologyNetwork, build_network
-from .agreement import question_figures
-from .batches import AugmentOptions, Batch, BatchStream, augment
+from .batches import AugmentOptions, BatchStream, StampBatch, augment
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from .loss import VotesLoss
+from .labelled import StampArrays
 from .optimizer import KernelOptimizer
-from .shards import LabelledStamps
+from .voting import VotingObjective
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,6 +88,45 @@ class TrainingOptions:
     """Where to train: ``cpu`` or ``cuda``."""
 
 
+class BatchObjective(Protocol):
+    """What a training makes small."""
+
+    def loss(self, network: MorphologyNetwork, batch: StampBatch, generator: torch.Generator) -> torch.Tensor:
+        """Return the loss of a batch, a scalar.
+
+        Parameters
+        ----------
+        network
+            In training mode.
+        batch
+            On the network's device.
+        generator
+            Source of random numbers, on the CPU.
+        """
+        ...
+
+    def measure(self, network: MorphologyNetwork, stamps: StampArrays) -> dict[str, float]:
+        """Return figures of stamps that are held back.
+
+        Parameters
+        ----------
+        network
+            In evaluation mode.
+        stamps
+            What is measured.
+
+        Returns
+        -------
+        figures
+            For the curves; ``validation_loss`` is the loss.
+        """
+        ...
+
+    def shown(self, figures: Mapping[str, float]) -> str:
+        """Return the most telling figures in words, for the log."""
+        ...
+
+
 class Trainer:
     """Trains the network of one manifest.
 
@@ -103,6 +140,8 @@ class Trainer:
         Where checkpoints lie. If there is one, training goes on from it.
     validation
         Stamps that are measured at each checkpoint, for the curves.
+    objective
+        What is made small; by default the likelihood of votes.
 
     Raises
     ------
@@ -117,7 +156,8 @@ class Trainer:
         manifest: Manifest,
         options: TrainingOptions,
         directory: pathlib.Path,
-        validation: LabelledStamps,
+        validation: StampArrays,
+        objective: BatchObjective | None = None,
     ) -> None:
         if options.device != "cpu" and not torch.cuda.is_available():
             raise DeviceError(f"Device {options.device!r} was asked for, but torch sees no CUDA device.")
@@ -132,7 +172,7 @@ class Trainer:
         # On this memory layout convolutions are up to twice as fast.
         self._network = self._network.to(memory_format=torch.channels_last)
         self._mean = copy.deepcopy(self._network).eval().requires_grad_(False)
-        self._loss = VotesLoss(manifest.tree).to(self._device)
+        self._objective = objective or VotingObjective(manifest.tree, self._device)
         self._optimizer = KernelOptimizer(self._network.parameters(), weight_decay=options.weight_decay)
         self.step = 0
         """Steps done so far."""
@@ -177,7 +217,7 @@ class Trainer:
         """Return which share of the run is over."""
         return max(self.step / self._options.steps, self.seconds / (60.0 * self._options.minutes))
 
-    def _train(self, batch: Batch) -> float:
+    def _train(self, batch: StampBatch) -> float:
         """Do one step and return its loss.
 
         All random numbers are drawn from a stream that starts anew at each
@@ -188,13 +228,7 @@ class Trainer:
             group["lr"] = self._rate()
         batch = augment(batch, self._optional, self._options.augment, generator).to(self._device)
         self._network.train()
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
-            features = self._network.features(batch.flux, batch.valid)
-        head = self._network.head
-        assert head is not None
-        kept = torch.rand(features.shape, generator=generator) >= head.dropout
-        hidden = head.hidden(features.float()) * (kept / (1.0 - head.dropout)).to(self._device)
-        loss: torch.Tensor = self._loss(batch.votes, head.concentrations(hidden))
+        loss = self._objective.loss(self._network, batch, generator)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), 5.0)
@@ -220,21 +254,15 @@ class Trainer:
 
     def _note(self, loss: float) -> None:
         """Add a line to the history."""
-        votes = self._validation.votes
-        fraction, likelihood = expected_fractions(self._mean, self._validation, self._loss, self._device)
-        entry = {"step": self.step, "seconds": self.seconds, "learning_rate": self._rate()}
-        entry |= {"loss": loss, "validation_loss": likelihood}
-        figures = question_figures(votes, fraction, self._manifest.tree)
-        entry |= {f"{name}_accuracy": f.accuracy for name, f in figures.items() if f.count}
-        entry |= {f"{name}_balanced": f.balanced_accuracy for name, f in figures.items() if f.count}
-        self.history.append(entry)
-        shown = ", ".join(
-            f"{name} {figures[name].accuracy:.3f}"
-            for name in ("smoothOrFeatured", "diskEdgeOn", "hasSpiralArms")
-            if name in figures
-        )
+        figures = self._objective.measure(self._mean, self._validation)
+        self.history.append({"step": self.step, "seconds": self.seconds, "loss": loss, **figures})
         _LOG.info(
-            "Step %d, %.0f s: loss %.3f, held back %.3f; %s", self.step, self.seconds, loss, likelihood, shown
+            "Step %d, %.0f s: loss %.3f, held back %.3f; %s",
+            self.step,
+            self.seconds,
+            loss,
+            figures["validation_loss"],
+            self._objective.shown(figures),
         )
 
     def _save(self) -> None:
@@ -278,50 +306,3 @@ class Trainer:
         for name in ("minutes", "checkpoint_steps", "device"):
             del options[name]
         return {"model": self._manifest.model_id, **options}
-
-
-@torch.inference_mode()
-def expected_fractions(
-    network: MorphologyNetwork,
-    stamps: LabelledStamps,
-    loss: VotesLoss,
-    device: torch.device,
-    batch_size: int = 250,
-) -> tuple[npt.NDArray[np.float32], float]:
-    """Measure stamps with a network.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode.
-    stamps
-        What to measure.
-    loss
-        The likelihood, on the same device.
-    device
-        Where the network is.
-    batch_size
-        Stamps at a time.
-
-    Returns
-    -------
-    fraction
-        Expected vote fractions, of shape ``[n, a]``.
-    negative_log_likelihood
-        Of the votes, under the mixture of the posterior samples; nats per
-        galaxy.
-    """
-    head = network.head
-    assert head is not None
-    fractions, nats = [], []
-    for start in range(0, len(stamps), batch_size):
-        part = stamps[np.arange(start, min(start + batch_size, len(stamps)))]
-        flux, valid = torch.from_numpy(part.flux).to(device), torch.from_numpy(part.valid).to(device)
-        alpha = network(flux, valid, head.dropout_masks)["alpha"]
-        total = alpha @ loss.membership @ loss.membership.T
-        fractions.append((alpha / total).mean(dim=1).cpu().numpy())
-        votes = torch.from_numpy(part.votes).to(device)[:, None].expand(-1, alpha.shape[1], -1)
-        each = loss.per_question(votes.flatten(0, 1), alpha.flatten(0, 1))
-        each = each.view(*alpha.shape[:2], -1)
-        nats.append((math.log(alpha.shape[1]) - torch.logsumexp(-each, dim=1)).sum(dim=1))
-    return np.concatenate(fractions), float(torch.cat(nats).mean())

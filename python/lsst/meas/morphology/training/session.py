@@ -42,10 +42,12 @@ from .batches import Batch, BatchStream, augment
 from .calibration import CalibrationFit
 from .card import write_card
 from .export import export_package
-from .loop import Trainer, TrainingOptions, expected_fractions
+from .labelled import Labelled, LabelledStamps
+from .loop import Trainer, TrainingOptions
 from .loss import VotesLoss
-from .shards import Labelled, LabelledStamps, ShardStore, StampSource
+from .shards import ShardStore, StampSource
 from .trust import trust_page, trusted
+from .voting import expected_fractions
 
 _LOG = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Labelled", "LabelledStamps", "MixedSource", "ShardStore", "StampSource")
+__all__ = ("AnySource", "MixedSource", "ShardStore", "StampSource", "StampStore")
 
 import dataclasses
 import json
@@ -31,72 +31,41 @@ import multiprocessing
 import os
 import pathlib
 import time
-from typing import Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
 from ..errors import MorphologyError
-
-_FLUX_UNIT = 64.0
-"""Flux (nJy) of a stored 1: half precision then spans 0.004 to 4e6 nJy."""
+from .labelled import Labelled, LabelledStamps, StampArrays
 
 _POLL_SECONDS = 0.2
 
-
-@dataclasses.dataclass(frozen=True)
-class LabelledStamps:
-    """Stamps and what volunteers said of them."""
-
-    flux: npt.NDArray[np.float32]
-    """Pixels (nJy per stamp pixel), of shape ``[n, b, s, s]``."""
-
-    valid: npt.NDArray[np.bool_]
-    """Which pixels were measured, of the same shape."""
-
-    votes: npt.NDArray[np.int32]
-    """Vote counts, of shape ``[n, a]``."""
-
-    @classmethod
-    def of(cls, stamps: Labelled) -> Self:
-        """Return the arrays of any labelled stamps."""
-        return cls(stamps.flux, stamps.valid, stamps.votes)
-
-    def __len__(self) -> int:
-        return len(self.flux)
-
-    def __getitem__(self, index: npt.NDArray[np.intp]) -> Self:
-        """Return the stamps that an index array selects."""
-        return type(self)(self.flux[index], self.valid[index], self.votes[index])
+_NICENESS = 5
+"""Of the process that makes stamps: it must not slow the one that trains."""
 
 
-class Labelled(Protocol):
-    """Whatever has the arrays of `LabelledStamps`."""
-
-    @property
-    def flux(self) -> npt.NDArray[np.float32]: ...
-
-    @property
-    def valid(self) -> npt.NDArray[np.bool_]: ...
-
-    @property
-    def votes(self) -> npt.NDArray[np.int32]: ...
-
-
-class StampSource(Protocol):
-    """Whatever makes labelled stamps, the same ones for the same seed.
+class AnySource(Protocol):
+    """Whatever makes stamps with labels, the same ones for the same seed.
 
     It is sent to another process, so it must be possible to pickle it.
     """
 
-    def __call__(self, seed: int, n: int) -> Labelled:
+    def __call__(self, seed: int, n: int) -> Any:
         """Return ``n`` stamps that depend on ``seed`` alone."""
         ...
 
     def describe(self) -> str:
         """Return a text that is the same for sources of the same stamps."""
+        ...
+
+
+class StampSource(AnySource, Protocol):
+    """A source of stamps with votes."""
+
+    def __call__(self, seed: int, n: int) -> Labelled:
+        """Return ``n`` stamps that depend on ``seed`` alone."""
         ...
 
 
@@ -120,18 +89,14 @@ class MixedSource:
             LabelledStamps.of(self.first(seed, n - others)),
             LabelledStamps.of(self.second(seed, others)),
         ]
-        return LabelledStamps(
-            flux=np.concatenate([part.flux for part in parts]),
-            valid=np.concatenate([part.valid for part in parts]),
-            votes=np.concatenate([part.votes for part in parts]),
-        )
+        return LabelledStamps.concatenate(parts)
 
     def describe(self) -> str:
         """Return a text that is the same for the same two sources."""
         return f"{self.share:g} of ({self.second.describe()}), the rest of ({self.first.describe()})"
 
 
-class ShardStore:
+class StampStore[Stamps: StampArrays]:
     """Stamps on disk, made in numbered shards by another process.
 
     Parameters
@@ -140,6 +105,8 @@ class ShardStore:
         Where the shards lie.
     source
         What makes the stamps; it is sent to the other process.
+    kind
+        What is known of a stamp: a subclass of `StampArrays`.
     seed
         Seed of the whole store; shard ``i`` depends on it and on ``i``.
     shard_size
@@ -154,15 +121,22 @@ class ShardStore:
 
     Notes
     -----
-    Fluxes are kept in half precision (relative error 5e-4, far below the
-    noise). A shard appears under its name only when it is complete, so a
-    store survives the death of any process.
+    A shard appears under its name only when it is complete, so a store
+    survives the death of any process.
     """
 
     def __init__(
-        self, directory: pathlib.Path, source: StampSource, *, seed: int, shard_size: int, count: int
+        self,
+        directory: pathlib.Path,
+        source: AnySource,
+        kind: type[Stamps],
+        *,
+        seed: int,
+        shard_size: int,
+        count: int,
     ) -> None:
         self.directory = directory
+        self.kind = kind
         self.source = source
         self.seed = seed
         self.shard_size = shard_size
@@ -194,7 +168,7 @@ class ShardStore:
             self._producer.join()
             self._producer = None
 
-    def load(self, index: int) -> LabelledStamps:
+    def load(self, index: int) -> Stamps:
         """Return a shard, waiting for it, or making it if nobody does.
 
         Raises
@@ -213,25 +187,12 @@ class ShardStore:
                     f"The process that makes training stamps ended with code {self._producer.exitcode}"
                     f" before {path} was made; its error is in the log above."
                 )
-        arrays = safetensors.numpy.load_file(path)
-        n, width = len(arrays["votes"]), arrays["flux"][0].size
-        valid = np.unpackbits(arrays["valid"], axis=1, count=width).astype(np.bool_)
-        return LabelledStamps(
-            flux=arrays["flux"].astype(np.float32) * np.float32(_FLUX_UNIT),
-            valid=valid.reshape(n, *arrays["flux"].shape[1:]),
-            votes=arrays["votes"].astype(np.int32),
-        )
+        return self.kind.unpack(safetensors.numpy.load_file(path))
 
     def make(self, index: int) -> None:
         """Make one shard."""
-        stamps = LabelledStamps.of(self.source(_shard_seed(self.seed, index), self.shard_size))
-        largest = float(np.finfo(np.float16).max)
-        arrays = {
-            "flux": np.clip(stamps.flux / _FLUX_UNIT, -largest, largest).astype(np.float16),
-            "valid": np.packbits(stamps.valid.reshape(len(stamps), -1), axis=1),
-            "votes": stamps.votes.astype(np.int16),
-        }
-        _write_atomically(self._path(index), safetensors.numpy.save(arrays))
+        stamps = self.kind.of(self.source(_shard_seed(self.seed, index), self.shard_size))
+        _write_atomically(self._path(index), safetensors.numpy.save(stamps.pack()))
 
     def _path(self, index: int) -> pathlib.Path:
         return self.directory / f"shard-{index:05d}.safetensors"
@@ -240,13 +201,37 @@ class ShardStore:
         return {**self.__dict__, "_producer": None}
 
 
+class ShardStore(StampStore[LabelledStamps]):
+    """A store of stamps with votes.
+
+    Parameters
+    ----------
+    directory
+        Where the shards lie.
+    source
+        What makes the stamps; it is sent to the other process.
+    seed
+        Seed of the whole store.
+    shard_size
+        Number of stamps in a shard.
+    count
+        Number of shards.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, source: StampSource, *, seed: int, shard_size: int, count: int
+    ) -> None:
+        super().__init__(directory, source, LabelledStamps, seed=seed, shard_size=shard_size, count=count)
+
+
 def _shard_seed(seed: int, index: int) -> int:
     """Return the seed of one shard of a store."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0])
 
 
-def _produce(store: ShardStore, indices: list[int], parent: int) -> None:
+def _produce(store: StampStore[Any], indices: list[int], parent: int) -> None:
     """Make shards until all are there or the parent has gone."""
+    os.nice(_NICENESS)
     for index in indices:
         if os.getppid() != parent:
             return
