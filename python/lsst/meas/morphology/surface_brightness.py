@@ -256,6 +256,49 @@ def host_masks(
     return _seen(host, others, limit, HOST_CONTRAST)
 
 
+def feature_depth(
+    debris: npt.NDArray[np.floating],
+    light: npt.NDArray[np.floating],
+    pixel_scale: npt.ArrayLike,
+) -> tuple[Floats, Floats]:
+    """Return how bright features are, and how much they stand out.
+
+    Parameters
+    ----------
+    debris
+        Surface brightness of features (nJy per arcsec**2), seen through the
+        atmosphere and without noise, ``[n, size, size]``.
+    light
+        That of galaxies and stars, of the same shape.
+    pixel_scale
+        Scale of the stamps in arcsec, a number or ``[n]``.
+
+    Returns
+    -------
+    brightness
+        Faintest surface brightness (AB magnitude per arcsec**2) of the
+        brightest `VISIBLE_AREA` of each feature that is above `CONTRAST`,
+        ``[n]``: at any fainter limit the feature is visible. NaN if less
+        than that area is.
+    contrast
+        Light of the feature over that beneath, in those pixels, ``[n]``;
+        NaN likewise.
+    """
+    n = len(debris)
+    area = np.broadcast_to(np.asarray(pixel_scale, dtype=np.float64), (n,)) ** 2
+    clear = np.where(debris > np.asarray(CONTRAST, light.dtype) * light, debris, 0.0).reshape(n, -1)
+    order = np.argsort(-clear, axis=1, kind="stable")
+    beneath = np.take_along_axis(light.reshape(n, -1), order, axis=1)
+    clear = np.take_along_axis(clear, order, axis=1)
+    brightness, contrast = np.full(n, np.nan), np.full(n, np.nan)
+    for k, pixels in enumerate(np.ceil(VISIBLE_AREA / area).astype(np.int64).tolist()):
+        if pixels <= clear.shape[1] and clear[k, pixels - 1] > 0.0:
+            brightness[k] = to_magnitude(clear[k, pixels - 1])
+            total = beneath[k, :pixels].sum(dtype=np.float64)
+            contrast[k] = clear[k, :pixels].sum(dtype=np.float64) / max(total, 1e-30)
+    return brightness, contrast
+
+
 def stands_out(
     feature: npt.NDArray[np.floating],
     light: npt.NDArray[np.floating],
