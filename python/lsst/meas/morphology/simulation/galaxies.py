@@ -377,9 +377,10 @@ def _with_wrong_sizes(rng: np.random.Generator, p: GalaxyParameters, share: floa
     wrong = (p.kind < Kind.STAR) & (rng.random(n) < share)
     large = wrong & (rng.random(n) < 0.5)
     small = wrong & ~large
-    size_error = np.where(large, rng.uniform(0.1, 0.2, n), np.where(small, rng.uniform(6.0, 10.0, n), 1.0))
     half_light = np.where(small, np.minimum(p.half_light, 1.2), p.half_light)
     half_light = np.where(large, rng.uniform(5.0, 10.0, n), half_light)
+    size_error = np.where(large, rng.uniform(0.1, 0.2, n), 1.0)
+    size_error = np.where(small, rng.uniform(6.0, 9.0, n) / half_light, size_error)
     return dataclasses.replace(
         p,
         size_error=size_error,

@@ -161,7 +161,7 @@ def _other(p: GalaxyParameters, details: Floats, grid: Grid) -> Image:
     bend = 1.5 * np.sin(0.25 * u + wide(6.3 * details[:, 7])) + np.sin(0.11 * v + wide(6.3 * details[:, 8]))
     fringes = np.sin(wide(wave) * (v + bend))
     stepped = wide(details[:, 9] < 0.4)
-    return 0.5 * _brightness(details, grid) * (1.0 + stepped * step + (1.0 - stepped) * fringes)
+    return _brightness(details, grid) * (1.0 + stepped * step + (1.0 - stepped) * fringes)
 
 
 _PAINTERS: dict[Artifact, Callable[[GalaxyParameters, Floats, Grid], Image]] = {
