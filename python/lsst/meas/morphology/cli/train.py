@@ -84,6 +84,12 @@ that follow are then put to enough of them to teach something."""
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    help="Page of curves, figures and galaxies, by default OUT.html.",
+)
+@click.option("--no-report", is_flag=True, help="Write no page, which needs the extra 'explore'.")
 def command(
     out: pathlib.Path,
     recipe_name: str,
@@ -94,6 +100,8 @@ def command(
     minutes: float,
     learning_rate: float,
     device: str,
+    report: pathlib.Path | None,
+    no_report: bool,
     **sizes: int | None,
 ) -> None:
     """Train a model on simulated galaxies and write it to OUT.
@@ -113,9 +121,12 @@ def command(
     from ..training.agreement import figures_table
     from ..training.loop import TrainingOptions
     from ..training.recipe import recipe
+    from ..training.report import check_drawing, write_report
     from ..training.session import DataOptions, train_package
     from ..training.shards import MixedSource
 
+    if not no_report:
+        check_drawing()
     torch.set_num_threads(threads)
     chosen = _sizes(recipe_name, sizes)
     steps = chosen.pop("steps")
@@ -165,6 +176,18 @@ def command(
     for sample, figures in model.figures.items():
         click.echo(f"\nUnseen galaxies, sample: {sample}\n{figures_table(figures)}")
     click.echo(f"\nWrote {out}, model id {model.package.manifest.model_id}")
+    if not no_report:
+        page = report if report is not None else out.with_name(out.name + ".html")
+        write_report(
+            page,
+            model.package.manifest,
+            command=shlex.join(words),
+            history=model.history,
+            figures=model.figures,
+            calibration=model.calibration,
+            examples=model.examples,
+        )
+        click.echo(f"Wrote {page}")
 
 
 def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:

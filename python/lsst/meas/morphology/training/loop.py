@@ -255,7 +255,8 @@ class Trainer:
     def _note(self, loss: float) -> None:
         """Add a line to the history."""
         figures = self._objective.measure(self._mean, self._validation)
-        self.history.append({"step": self.step, "seconds": self.seconds, "loss": loss, **figures})
+        entry = {"step": self.step, "seconds": self.seconds, "learning_rate": self._rate(), "loss": loss}
+        self.history.append(entry | figures)
         _LOG.info(
             "Step %d, %.0f s: loss %.3f, held back %.3f; %s",
             self.step,

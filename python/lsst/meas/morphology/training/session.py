@@ -29,7 +29,7 @@ import dataclasses
 import json
 import logging
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ from .export import export_package
 from .labelled import Labelled, LabelledStamps
 from .loop import Trainer, TrainingOptions
 from .loss import VotesLoss
+from .report import Examples
 from .shards import ShardStore, StampSource
 from .trust import trust_page, trusted
 from .voting import expected_fractions
@@ -52,6 +53,9 @@ from .voting import expected_fractions
 _LOG = logging.getLogger(__name__)
 
 _GOLDEN_STAMPS = 6
+
+_EXAMPLES = 12
+"""Stamps of each sample that are kept to be looked at."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +102,12 @@ class TrainedModel:
 
     calibration: CalibrationFit | None
     """What the calibration gains."""
+
+    history: Sequence[Mapping[str, float]]
+    """Figures at each checkpoint."""
+
+    examples: Mapping[str, Examples]
+    """Some unseen stamps of each sample."""
 
 
 def train_package(
@@ -171,12 +181,12 @@ def train_package(
         data=f"{data.trust} stamps drawn as those of the training, with seeds of their own",
         seed=options.seed,
     )
-    figures, nats = _evaluate(network, manifest, samples, options.seed, data.evaluation)
+    figures, nats, examples = _evaluate(network, manifest, samples, options.seed, data.evaluation)
     golden = _golden(samples, options.seed, manifest)
     manifest = _recorded(manifest, trainer, data, figures, nats)
     card = write_card(manifest, figures, command=command) + trust_page(manifest, calibration)
     package = export_package(path, manifest, network, golden.flux, golden.valid, card)
-    return TrainedModel(package, figures, calibration)
+    return TrainedModel(package, figures, calibration, tuple(trainer.history), examples)
 
 
 def _seed(seed: int, purpose: int) -> int:
@@ -190,15 +200,17 @@ def _evaluate(
     samples: Mapping[str, StampSource],
     seed: int,
     count: int,
-) -> tuple[dict[str, dict[str, QuestionFigures]], dict[str, float]]:
+) -> tuple[dict[str, dict[str, QuestionFigures]], dict[str, float], dict[str, Examples]]:
     """Measure stamps that training has not seen."""
     loss = VotesLoss(manifest.tree)
-    figures, nats = {}, {}
+    figures, nats, examples = {}, {}, {}
     for index, (name, source) in enumerate(samples.items()):
         stamps = LabelledStamps.of(source(_seed(seed, 2 + index), count))
         fraction, nats[name] = expected_fractions(network, stamps, loss, torch.device("cpu"))
         figures[name] = question_figures(stamps.votes, fraction, manifest.tree)
-    return figures, nats
+        few = slice(0, _EXAMPLES)
+        examples[name] = Examples(stamps.flux[few].copy(), stamps.votes[few], fraction[few])
+    return figures, nats, examples
 
 
 def _golden(samples: Mapping[str, StampSource], seed: int, manifest: Manifest) -> LabelledStamps:
