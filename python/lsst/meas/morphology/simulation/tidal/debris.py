@@ -65,7 +65,7 @@ def paint_debris(
     *,
     size: int,
     pixel_scale: float,
-    neighbours: float = 40.0,
+    neighbours: float = 90.0,
     levels: int = 6,
 ) -> Image:
     """Return the share of the debris's light in each pixel.
@@ -96,67 +96,44 @@ def paint_debris(
     unit = 2 ** (levels - 1)
     side = -(-(size + 2 * _MARGIN) // unit) * unit
     start = (side - size) // 2
-    # From the lower left corner, in the finest pixels.
     place = np.asarray(xy, dtype=np.float32) / np.float32(pixel_scale) + np.float32(start + size / 2.0)
     inside = ((place >= 0.0) & (place < side)).all(axis=1)
-    place = place[inside]
-    light = np.asarray(weight, dtype=np.float32)[inside]
-    level = _levels(place, side, neighbours, levels)
-    lower = np.minimum(level.astype(np.int64), levels - 1)
-    part = level - lower
-    picture = np.zeros((side // unit, side // unit), dtype=np.float32)
+    column, row = place[inside].astype(np.int64).T
+    pixel = row * side + column
+    counts = np.bincount(pixel, minlength=side * side).reshape(side, side).astype(np.float32)
+    light = np.bincount(pixel, weight[inside], minlength=side * side).reshape(side, side).astype(np.float32)
+    level = _levels(counts, neighbours, levels)
+    picture = np.zeros((1, 1), dtype=np.float32)
     for step in range(levels - 1, -1, -1):
-        if step < levels - 1:
-            picture = _halve(picture)
-        share = np.where(lower == step, 1.0 - part, 0.0) + np.where(lower == step - 1, part, 0.0)
-        used = share > 0.0
-        picture += _deposit(place[used] / 2.0**step, light[used] * share[used], side >> step)
-    picture = _blur(picture)
-    return np.ascontiguousarray(picture[start : start + size, start : start + size])
+        own = _sum_blocks(light * np.maximum(1.0 - np.abs(level - step), 0.0), 2**step)
+        picture = own if step == levels - 1 else _halve(picture) + own
+    return np.ascontiguousarray(_blur(picture)[start : start + size, start : start + size])
 
 
-def _levels(place: Floats, side: int, neighbours: float, levels: int) -> Floats:
-    """Return how wide each particle's bell is, as powers of two.
+def _levels(counts: Image, neighbours: float, levels: int) -> Image:
+    """Return how wide bells are in each pixel, as powers of two.
 
     The first level whose bell holds enough particles is taken, and between
-    it and the one before it is interpolated.
+    it and the one before is interpolated.
     """
-    counts = _blur(_deposit(place, np.ones(len(place), dtype=np.float32), side))
-    level = np.full(len(place), levels - 1.0, dtype=np.float32)
-    found = np.zeros(len(place), dtype=np.bool_)
-    before = np.zeros(len(place), dtype=np.float32)
+    level = np.full(counts.shape, levels - 1.0, dtype=np.float32)
+    cells, before = _blur(counts), np.ones_like(counts)
     for step in range(levels):
-        cell = (place / 2.0**step).astype(np.int64)
         # A bell of variance s^2 covers 4 pi s^2; s^2 is about half a cell.
-        held = 2.0 * np.pi * counts[cell[:, 1], cell[:, 0]]
-        enough = ~found & (held >= neighbours)
-        if step > 0:
-            growth = np.log(held[enough] / np.maximum(before[enough], 0.1))
-            short = np.log(neighbours / np.maximum(before[enough], 0.1))
-            level[enough] = step - 1 + np.clip(short / np.maximum(growth, 0.1), 0.0, 1.0)
-        else:
-            level[enough] = 0.0
-        found |= enough
+        held = np.maximum(2.0 * np.pi * np.kron(cells, np.ones((2**step, 2**step), np.float32)), 0.1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            between = np.log(neighbours / before) / np.log(held / before)
+        enough = (held >= neighbours) & (level == levels - 1.0)
+        level = np.where(enough, step - 1.0 + np.clip(between, 0.0, 1.0), level).clip(0.0)
         before = held
-        if step < levels - 1:
-            half = counts.shape[0] // 2
-            counts = _blur(counts.reshape(half, 2, half, 2).sum(axis=(1, 3)))
+        cells = _blur(_sum_blocks(cells, 2)) if step < levels - 1 else cells
     return level
 
 
-def _deposit(place: Floats, light: Floats, side: int) -> Image:
-    """Share each particle among the four nearest pixels, ``[side, side]``."""
-    x, y = place[:, 0] - 0.5, place[:, 1] - 0.5
-    column, row = np.floor(x), np.floor(y)
-    fx, fy = x - column, y - row
-    picture = np.zeros(side * side)
-    for right in (0, 1):
-        for up in (0, 1):
-            across = np.clip(column.astype(np.int64) + right, 0, side - 1)
-            along = np.clip(row.astype(np.int64) + up, 0, side - 1)
-            share = (fx if right else 1.0 - fx) * (fy if up else 1.0 - fy) * light
-            picture += np.bincount(along * side + across, share, minlength=side * side)
-    return picture.reshape(side, side).astype(np.float32)
+def _sum_blocks(picture: Image, factor: int) -> Image:
+    """Sum square blocks of pixels."""
+    side = picture.shape[0] // factor
+    return picture.reshape(side, factor, side, factor).sum(axis=(1, 3))
 
 
 def _halve(picture: Image) -> Image:

@@ -35,9 +35,9 @@ TIMES = 4
 """Times at which one encounter is seen."""
 
 _MAKERS: dict[str, tuple[Callable[..., tuple[Encounter, ...]], int]] = {
-    "tail": (make_tails, 16_000),
-    "stream": (make_streams, 12_000),
-    "shell": (make_shells, 20_000),
+    "tail": (make_tails, 24_000),
+    "stream": (make_streams, 14_000),
+    "shell": (make_shells, 24_000),
 }
 """For each kind, what makes it and of how many particles."""
 

@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .orbits import HOST, Field, Galaxy, Plummer, Vectors, integrate
-from .snapshots import Encounter, even_points
+from .snapshots import Encounter, even_points, spin
 
 type Floats = npt.NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def make_streams(seed: int, *, particles: int, times: int) -> tuple[Encounter, .
     when = last * (0.4 + 0.6 * (np.arange(times) + rng.random(times)) / times)
     keep = [round(time / _STREAM_STEP) for time in when]
     host = Galaxy(flattening=float(rng.uniform(0.85, 1.0)))
-    mass = 0.01 * 13.0 ** float(rng.random())
+    mass = 0.006 * 13.0 ** float(rng.random())
     satellite = Plummer(mass, 0.12 * (mass / 0.05) ** (1.0 / 3.0))
     distance = float(rng.uniform(4.0, 9.0))
     slowness = float(rng.uniform(0.45, 0.92))
@@ -116,9 +116,9 @@ def make_shells(seed: int, *, particles: int, times: int) -> tuple[Encounter, ..
         One per time, ascending.
     """
     rng = np.random.default_rng(seed)
-    when = 22.0 + 38.0 * (np.arange(times) + rng.random(times)) / times
-    mass = 0.005 * 10.0 ** float(rng.random())
-    satellite = Plummer(mass, 0.25 * (mass / 0.03) ** (1.0 / 3.0))
+    parts = (np.arange(times) + rng.random(times)) / times
+    mass = 0.002 * 12.0 ** float(rng.random())
+    satellite = Plummer(mass, float(rng.uniform(0.1, 0.2)) * (mass / 0.03) ** (1.0 / 3.0))
     distance = float(rng.uniform(3.5, 8.0))
     slowness = float(rng.uniform(0.0, 0.06))
     turn = _random_plane(rng)
@@ -129,6 +129,7 @@ def make_shells(seed: int, *, particles: int, times: int) -> tuple[Encounter, ..
     ]
     from_centre = (fall**2).sum(axis=1)
     release = int(np.argmax(from_centre[1:] > from_centre[:-1]))
+    when = release * _SHELL_STEP * (2.2 + 4.8 * parts)
     within, swing = _plummer_stars(rng, particles, satellite)
     remaining = np.where(np.arange(release + 1) < release, 1.0, 0.0)
     keep = [release + round(time / _SHELL_STEP) for time in when]
@@ -140,7 +141,7 @@ def make_shells(seed: int, *, particles: int, times: int) -> tuple[Encounter, ..
     light = 0.01 * 13.0 ** float(rng.random())
     nowhere = np.full(3, np.nan)
     return tuple(
-        _debris("shell", seed, place, nowhere, 0.0, light, turn[:, 0], float(time))
+        _debris("shell", seed, spin(place.T, turn[:, 0]).T, nowhere, 0.0, light, turn[:, 0], float(time))
         for place, time in zip(moved, when, strict=True)
     )
 

@@ -93,7 +93,7 @@ def _one_passage(
     rng: np.random.Generator, seed: int, particles: int, times: int
 ) -> tuple[Encounter, ...] | None:
     """Return what one passage leaves, or None if that is too little."""
-    after = 6.0 + 20.0 * (np.arange(times) + rng.random(times)) / times
+    after = 6.0 + 16.0 * (np.arange(times) + rng.random(times)) / times
     passage = _draw_passage(rng, before=12.0, after=float(after[-1]))
     both = rng.random() < 0.5
     own = particles if not both else particles * 2 // 3
@@ -143,7 +143,7 @@ def _draw_passage(rng: np.random.Generator, before: float, after: float) -> _Pas
     companion = HOST.scaled(mass, length)
     pericentre = float(rng.uniform(2.0, 6.5))
     depth = HOST.potential(pericentre) + companion.potential(pericentre)
-    speed = float(rng.uniform(0.75, 1.03)) * math.sqrt(-2.0 * depth)
+    speed = float(rng.uniform(0.82, 1.03)) * math.sqrt(-2.0 * depth)
     inclination = math.acos(float(rng.uniform(math.cos(math.radians(55.0)), 1.0)))
     turn = _turn(inclination, float(rng.uniform(0.0, 2.0 * np.pi)))
     phase = float(rng.uniform(0.0, 2.0 * np.pi))
