@@ -77,7 +77,10 @@ class VotingObjective:
         fraction, likelihood = expected_fractions(network, stamps, self._likelihood, self._device)
         figures = question_figures(stamps.votes, fraction, self._tree)
         return {"validation_loss": likelihood} | {
-            f"{name}_accuracy": entry.accuracy for name, entry in figures.items() if entry.count
+            f"{name}_{kind}": value
+            for name, entry in figures.items()
+            if entry.count
+            for kind, value in (("accuracy", entry.accuracy), ("balanced", entry.balanced_accuracy))
         }
 
     def shown(self, figures: Mapping[str, float]) -> str:
