@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("FLAGS", "Flag", "FlagDefinition", "flag_columns")
+__all__ = ("FLAGS", "TIDAL_FLAGS", "Flag", "FlagDefinition", "flag_columns")
 
 import dataclasses
 import enum
@@ -47,6 +47,9 @@ class Flag(enum.IntFlag):
     SELECTION = 1 << 9
     FIELD_LIMIT = 1 << 10
     OUT_OF_DISTRIBUTION = 1 << 11
+    MASKED = 1 << 12
+    BLENDED = 1 << 13
+    TRUNCATED = 1 << 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,21 +123,53 @@ FLAGS: tuple[FlagDefinition, ...] = (
         "The object is unlike those that the model was trained on.",
     ),
 )
-"""Every flag, in the order of the tables' columns."""
+"""Every flag of what galaxies look like, in the order of the tables'
+columns.
+"""
+
+_NOT_TIDAL = Flag.OUT_OF_DISTRIBUTION
+
+TIDAL_FLAGS: tuple[FlagDefinition, ...] = (
+    *(
+        FlagDefinition(d.flag, d.column.replace("morphology_", "tidal_"), d.description)
+        for d in FLAGS
+        if d.flag not in _NOT_TIDAL
+    ),
+    FlagDefinition(
+        Flag.MASKED,
+        "tidal_flag_masked",
+        "More than a tenth of the stamp has no data in the reference band.",
+    ),
+    FlagDefinition(
+        Flag.BLENDED,
+        "tidal_flag_blended",
+        "Neighbours cover more than a fifth of the debris, or another object shares its light.",
+    ),
+    FlagDefinition(
+        Flag.TRUNCATED,
+        "tidal_flag_truncated",
+        "The debris reaches the edge of the stamp or of the coadd: extent, area and flux are lower limits.",
+    ),
+)
+"""Every flag of tidal features, in the order of the tables' columns."""
 
 
-def flag_columns(flags: npt.NDArray[np.uint32]) -> dict[str, npt.NDArray[np.bool_]]:
+def flag_columns(
+    flags: npt.NDArray[np.uint32], definitions: tuple[FlagDefinition, ...] = FLAGS
+) -> dict[str, npt.NDArray[np.bool_]]:
     """Unpack flag bits into one boolean array per column.
 
     Parameters
     ----------
     flags
         Bits of `Flag`, of any shape.
+    definitions
+        The flags that the table has.
 
     Returns
     -------
     columns
-        For each flag's column name, in the order of `FLAGS`, whether the
-        bit is set.
+        For each flag's column name, in the order of the definitions,
+        whether the bit is set.
     """
-    return {definition.column: (flags & np.uint32(definition.flag)) != 0 for definition in FLAGS}
+    return {definition.column: (flags & np.uint32(definition.flag)) != 0 for definition in definitions}

@@ -127,6 +127,11 @@ class FeatureMeasurements:
     variance (AB mag per arcsec**2), ``[n, band]``.
     """
 
+    half_found: Doubles
+    """Surface brightness at which half of such features would have been
+    found there (AB mag per arcsec**2), ``[n, feature]``.
+    """
+
     masked: Doubles
     """Part of the stamp without data in the reference band, ``[n]``."""
 
@@ -217,6 +222,7 @@ def measure_features(
     host_flux = np.where(valid.any(axis=(2, 3)), host.flux, np.nan)
     host_radius = np.where(np.isfinite(host_flux), host.half_light, np.nan)[:, reference]
     shapes = measure_shapes(mask, chosen, value)
+    depth = limit(np.asarray(sigma, np.float64), native_scale=native_scale)
     return _assemble(
         features=settings.features,
         presence=np.asarray(presence, np.float64),
@@ -228,7 +234,8 @@ def measure_features(
         scale=scale,
         host_flux=host_flux,
         host_radius=host_radius,
-        limit=np.asarray(limit(np.asarray(sigma, np.float64), native_scale=native_scale)),
+        limit=depth,
+        half_found=settings.half_found_at(depth[:, reference]),
         masked=1.0 - valid[:, reference].mean(axis=(1, 2)),
         blended=_covered(mask[:, settings.union], neighbours.compact),
         truncated=_truncated(mask[:, settings.union], valid.any(axis=1)),
@@ -345,6 +352,7 @@ def _assemble(
     host_flux: Doubles,
     host_radius: Doubles,
     limit: Doubles,
+    half_found: Doubles,
     masked: Doubles,
     blended: Doubles,
     truncated: Bools,
@@ -380,6 +388,7 @@ def _assemble(
             host_flux=host_flux,
             host_radius=host_radius,
             limit=limit,
+            half_found=half_found,
             masked=masked,
             blended=blended,
             truncated=truncated,

@@ -23,13 +23,19 @@
 
 from __future__ import annotations
 
-__all__ = ("FeatureSettings",)
+__all__ = ("REFERENCE_LIMIT", "FeatureSettings")
 
 import dataclasses
+
+import numpy as np
+import numpy.typing as npt
 
 from ..model.heads import HOST_PLANE, TidesHead
 
 type Numbers = tuple[float, ...]
+
+REFERENCE_LIMIT = 30.0
+"""Limit (AB mag per arcsec**2) at which the offset of ``half_found`` holds."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +66,12 @@ class FeatureSettings:
     flux_error: Numbers
     """Error of the flux over the flux, beyond those of noise and sky."""
 
+    half_found: tuple[tuple[float, float] | None, ...] = ()
+    """Where half of the features are found: how much fainter than the limit
+    that is at a limit of `REFERENCE_LIMIT`, and how that changes with the
+    limit; `None` or nothing where the model does not say.
+    """
+
     @classmethod
     def from_head(cls, head: TidesHead) -> FeatureSettings:
         """Return what a model's head says.
@@ -83,6 +95,7 @@ class FeatureSettings:
             mask_threshold=numbers(head.mask_threshold, 0.5),
             flux_scale=numbers(head.flux_scale, 1.0),
             flux_error=numbers(head.flux_error, 0.0),
+            half_found=tuple((head.half_found or {}).get(name) for name in features),
         )
 
     @property
@@ -91,3 +104,25 @@ class FeatureSettings:
         any of the others, or else the last feature.
         """
         return self.features.index("debris") if "debris" in self.features else len(self.features) - 1
+
+    def half_found_at(self, limit: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """Return the surface brightness at which half would be found.
+
+        Parameters
+        ----------
+        limit
+            Surface brightness of three sigma on 10 by 10 arcsec in the
+            reference band (AB mag per arcsec**2), ``[n]``.
+
+        Returns
+        -------
+        brightness
+            In the same unit, ``[n, feature]``; NaN where the model does not
+            say.
+        """
+        depth = np.asarray(limit, np.float64)
+        result = np.full((len(depth), len(self.features)), np.nan)
+        for k, law in enumerate(self.half_found):
+            if law is not None:
+                result[:, k] = depth + law[0] + law[1] * (depth - REFERENCE_LIMIT)
+        return result

@@ -82,6 +82,11 @@ class TargetSelection:
     moments, PSF included, so that a star has 0.5.
     """
 
+    min_radius: float | None = None
+    """Least radius that holds nearly all light, in arcsec; an object without
+    one passes.
+    """
+
 
 @dataclasses.dataclass(frozen=True)
 class Targets:
@@ -237,8 +242,14 @@ def select_targets(
         _trace(rows), _kron(rows, selection), _area(rows), geometry.pixel_scale
     )
 
+    undecided = undecided[passed]
+    if selection.min_radius is not None:
+        large = ~radius_ok | (radius > selection.min_radius)
+        rows = {name: column[large] for name, column in rows.items()}
+        radius, radius_ok, undecided = radius[large], radius_ok[large], undecided[large]
+
     flags = np.zeros(len(radius), np.uint32)
-    flags[undecided[passed]] |= np.uint32(Flag.SELECTION)
+    flags[undecided | (~radius_ok & (selection.min_radius is not None))] |= np.uint32(Flag.SELECTION)
     flags[~radius_ok] |= np.uint32(Flag.SHAPE)
     ra, dec = _floats(rows["coord_ra"]), _floats(rows["coord_dec"])
     located = np.isfinite(ra) & np.isfinite(dec)

@@ -23,9 +23,9 @@
 
 from __future__ import annotations
 
-__all__ = ("embedding_table", "morphology_table")
+__all__ = ("arrow_table", "embedding_table", "for_all", "morphology_table")
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,8 +105,8 @@ def morphology_table(
     failed = (flags & np.uint32(Flag.GENERAL)) != 0
     values: dict[str, npt.NDArray[Any]] = {
         "objectId": object_id,
-        "tract": _for_all(tract, np.int64, object_id),
-        "patch": _for_all(patch, np.int64, object_id),
+        "tract": for_all(tract, np.int64, object_id),
+        "patch": for_all(patch, np.int64, object_id),
         "coord_ra": np.asarray(ra, dtype=np.float64),
         "coord_dec": np.asarray(dec, dtype=np.float64),
         "radius": np.asarray(radius, dtype=np.float32),
@@ -116,7 +116,7 @@ def morphology_table(
         **dict(_measured(tree, posteriors, failed)),
     }
     metadata = {"lsst.meas.morphology.tree": tree.name, "lsst.meas.morphology.modelId": model_id}
-    return _table(morphology_columns(tree), values, len(object_id), model_id, metadata)
+    return arrow_table(morphology_columns(tree), values, len(object_id), model_id, metadata)
 
 
 def embedding_table(
@@ -164,11 +164,21 @@ def embedding_table(
         "embedding": np.clip(embedding, -limit, limit).astype(np.float16),
     }
     metadata = {"lsst.meas.morphology.modelId": model_id}
-    return _table(embedding_columns(embedding.shape[1]), values, len(object_id), model_id, metadata)
+    return arrow_table(embedding_columns(embedding.shape[1]), values, len(object_id), model_id, metadata)
 
 
-def _for_all(value: npt.ArrayLike, dtype: type, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array for a value that may be one for all objects."""
+def for_all(value: npt.ArrayLike, dtype: type, like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an array for a value that may be one for all objects.
+
+    Parameters
+    ----------
+    value
+        One value, or one for each object.
+    dtype
+        Type of the array.
+    like
+        Array with a value for each object.
+    """
     array: npt.NDArray[Any] = np.asarray(value, dtype=dtype)
     return np.full(like.shape, array) if array.ndim == 0 else array
 
@@ -209,14 +219,38 @@ def _split(
         yield f"{name}_{suffix}", column
 
 
-def _table(
+def arrow_table(
     columns: Sequence[Column],
-    values: dict[str, npt.NDArray[Any]],
+    values: Mapping[str, npt.NDArray[Any]],
     rows: int,
     model_id: str,
-    metadata: dict[str, str],
+    metadata: Mapping[str, str],
 ) -> pa.Table:
-    """Put values into the order and the types of the columns."""
+    """Put values into the order and the types of the columns.
+
+    Parameters
+    ----------
+    columns
+        The columns.
+    values
+        Values by name; the model's id is not needed.
+    rows
+        Number of rows.
+    model_id
+        Id of the model.
+    metadata
+        Keys and values for the table as a whole.
+
+    Returns
+    -------
+    table
+        The table.
+
+    Raises
+    ------
+    ValueError
+        Raised if a column has not as many values as there are rows.
+    """
     arrays = []
     for column in columns:
         if column.name == "modelId":

@@ -25,7 +25,9 @@ from __future__ import annotations
 
 __all__ = (
     "HEALPIX_COLUMN",
+    "MODEL_ID_COLUMN",
     "NOVELTY_COLUMN",
+    "STAMP_COLUMNS",
     "Column",
     "arrow_schema",
     "embedding_columns",
@@ -78,13 +80,36 @@ NOVELTY_COLUMN = Column(
 )
 """How unlike the training objects an object is."""
 
-_MODEL_ID = Column(
+MODEL_ID_COLUMN = Column(
     "modelId",
     "string",
     "Id of the model that was used: the sha256 of its manifest.",
     ucd="meta.version;meta.software",
     nullable=False,
 )
+"""What measured a row."""
+
+STAMP_COLUMNS = (
+    _OBJECT_ID,
+    Column("tract", "int64", "Id of the tract that the object belongs to.", ucd="meta.id", nullable=False),
+    Column("patch", "int64", "Id of the patch that the object belongs to.", ucd="meta.id", nullable=False),
+    *_POSITION,
+    Column(
+        "radius",
+        "float32",
+        "Radius of the object that sets the field of view of its stamp.",
+        unit="arcsec",
+        ucd="phys.angSize;src",
+    ),
+    Column(
+        "arcsecPerPixel",
+        "float32",
+        "Pixel scale of the stamp shown to the model.",
+        unit="arcsec/pixel",
+        ucd="instr.scale;instr.pixel",
+    ),
+)
+"""What every row of a measured object begins with."""
 
 
 def morphology_columns(tree: QuestionTree) -> tuple[Column, ...]:
@@ -103,28 +128,7 @@ def morphology_columns(tree: QuestionTree) -> tuple[Column, ...]:
         fraction, its interval and its concentration; the model's id.
     """
     columns = [
-        _OBJECT_ID,
-        Column(
-            "tract", "int64", "Id of the tract that the object belongs to.", ucd="meta.id", nullable=False
-        ),
-        Column(
-            "patch", "int64", "Id of the patch that the object belongs to.", ucd="meta.id", nullable=False
-        ),
-        *_POSITION,
-        Column(
-            "radius",
-            "float32",
-            "Radius of the object that sets the field of view of its stamp.",
-            unit="arcsec",
-            ucd="phys.angSize;src",
-        ),
-        Column(
-            "arcsecPerPixel",
-            "float32",
-            "Pixel scale of the stamp shown to the model.",
-            unit="arcsec/pixel",
-            ucd="instr.scale;instr.pixel",
-        ),
+        *STAMP_COLUMNS,
     ]
     for definition in FLAGS:
         columns.append(
@@ -133,7 +137,7 @@ def morphology_columns(tree: QuestionTree) -> tuple[Column, ...]:
     columns.append(NOVELTY_COLUMN)
     for question in tree.questions:
         columns.extend(_question_columns(question, principal=not question.parents))
-    return (*columns, _MODEL_ID)
+    return (*columns, MODEL_ID_COLUMN)
 
 
 def _question_columns(question: Question, *, principal: bool) -> list[Column]:
@@ -211,7 +215,7 @@ def embedding_columns(features: int) -> tuple[Column, ...]:
             ucd="src.morph.param",
             principal=True,
         ),
-        _MODEL_ID,
+        MODEL_ID_COLUMN,
     )
 
 
