@@ -307,7 +307,7 @@ def test_regions_hold_the_patches(made, butler: Butler) -> None:
 
 def test_galaxies_of_the_overlap_are_in_both_tracts(made, butler: Butler) -> None:
     first, second = made.layout.tracts
-    bright = made.objects[made.objects.main & (made.objects.parameters.magnitude < 20.0)]
+    bright = made.objects[made.objects.main & (made.objects.parameters.magnitude < 20.5)]
     compared = 0
     for k in range(len(bright)):
         fluxes = []

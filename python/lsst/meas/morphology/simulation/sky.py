@@ -241,6 +241,7 @@ def _draw_kinds(
     stars = dataclasses.replace(
         stars,
         kind=np.full(n_stars, Kind.STAR, dtype=np.int64),
+        redshift=np.zeros(n_stars),
         magnitude=rng.uniform(15.5, 23.0, n_stars),
         companion_ratio=np.zeros(n_stars),
         disturbance=np.zeros(n_stars),
