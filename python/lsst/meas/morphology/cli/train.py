@@ -32,6 +32,8 @@ from typing import Any
 
 import click
 
+from .train_tides import STEPS, train_tides
+
 _SMOKE = {
     "steps": 40,
     "stamps": 512,
@@ -55,10 +57,11 @@ that follow are then put to enough of them to teach something."""
 @click.option(
     "--recipe",
     "recipe_name",
-    type=click.Choice(["rubin", "smoke"]),
+    type=click.Choice(["rubin", "smoke", "tides", "tides_smoke"]),
     default="rubin",
     show_default=True,
-    help="The default model, or a tiny one that is trained within a minute, on little data.",
+    help="The default model of votes, or that of tidal features; 'smoke' is a tiny one of either, trained"
+    " within a minute, on little data.",
 )
 @click.option("--version", default="0.1.0", show_default=True, help="Version of the model.")
 @click.option(
@@ -69,15 +72,27 @@ that follow are then put to enough of them to teach something."""
     help="Directory of stamps and checkpoints, by default OUT.work. If a training of the same model was"
     " interrupted there, it goes on.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 6500]")
+@click.option(
+    "--library",
+    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    help="Directory of simulated encounters to train on; tidal features need it.",
+)
+@click.option(
+    "--unseen",
+    type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
+    help="Directory of other encounters, to measure a model of tidal features with.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 6500; tides: 5000]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0.0, min_open=True),
     default=math.inf,
     help="End after this time if the steps are not done before.",
 )
-@click.option("--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 120000]")
-@click.option("--batch-size", type=click.IntRange(2), help="Stamps in a batch.  [default: 128]")
+@click.option(
+    "--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 120000; tides: 32000]"
+)
+@click.option("--batch-size", type=click.IntRange(2), help="Stamps in a batch.  [default: 128; tides: 32]")
 @click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Largest learning rate.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of everything."
@@ -87,7 +102,7 @@ that follow are then put to enough of them to teach something."""
 @click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    help="Page of curves, figures and galaxies, by default OUT.html.",
+    help="Page of curves, figures and galaxies, by default OUT.html; for votes only.",
 )
 @click.option("--no-report", is_flag=True, help="Write no page, which needs the extra 'explore'.")
 def command(
@@ -95,6 +110,8 @@ def command(
     recipe_name: str,
     version: str,
     work: pathlib.Path | None,
+    library: pathlib.Path | None,
+    unseen: pathlib.Path | None,
     threads: int,
     seed: int,
     minutes: float,
@@ -125,11 +142,35 @@ def command(
     from ..training.session import DataOptions, train_package
     from ..training.shards import MixedSource
 
-    if not no_report:
-        check_drawing()
     torch.set_num_threads(threads)
     chosen = _sizes(recipe_name, sizes)
     steps = chosen.pop("steps")
+    work = work if work is not None else out.with_name(out.name + ".work")
+    options = TrainingOptions(
+        steps=steps,
+        minutes=minutes,
+        seed=seed,
+        learning_rate=learning_rate,
+        checkpoint_steps=max(1, min(200, steps // 4)),
+        device=device,
+    )
+    if recipe_name in STEPS:
+        if library is None:
+            raise click.UsageError("Models of tidal features are trained on encounters: give --library.")
+        train_tides(
+            out,
+            recipe_name,
+            version,
+            work=work,
+            library=library,
+            unseen=unseen,
+            options=options,
+            threads=threads,
+            sizes=chosen,
+        )
+        return
+    if not no_report:
+        check_drawing()
     manifest = recipe(
         recipe_name,
         version,
@@ -148,20 +189,12 @@ def command(
     for name in ("steps", "stamps", "batch_size"):
         if name in shown:
             words += [f"--{name.replace('_', '-')}", str(shown[name])]
-    options = TrainingOptions(
-        steps=steps,
-        minutes=minutes,
-        seed=seed,
-        learning_rate=learning_rate,
-        checkpoint_steps=max(1, min(200, steps // 4)),
-        device=device,
-    )
     samples = {mix: SimulatedSource(manifest, mix) for mix in ("natural", "training")}
     with click.progressbar(length=steps, label="Training", show_pos=True) as bar:
         model = train_package(
             out,
             manifest,
-            work if work is not None else out.with_name(out.name + ".work"),
+            work,
             options=options,
             data=DataOptions(**chosen),
             source=MixedSource(
@@ -192,5 +225,7 @@ def command(
 
 def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:
     """Return the numbers of steps and stamps of a recipe, as changed."""
-    defaults = {"steps": 6500, "stamps": 120000, "batch_size": 128} if recipe_name == "rubin" else _SMOKE
+    defaults = {"steps": STEPS[recipe_name]} if recipe_name in STEPS else _SMOKE
+    if recipe_name == "rubin":
+        defaults = {"steps": 6500, "stamps": 120000, "batch_size": 128}
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}

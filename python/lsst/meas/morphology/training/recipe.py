@@ -33,13 +33,17 @@ from ..model.manifest import (
     FieldOfView,
     Manifest,
     ResNetArchitecture,
+    SurfaceBrightnessRendering,
+    TidesHead,
     TrainingRecord,
+    UNetArchitecture,
     VotesHead,
 )
 from ..questions.tree import QuestionTree
 
-RECIPES = ("rubin", "smoke")
-"""Names of the recipes: the default model, and a tiny one for tests."""
+RECIPES = ("rubin", "smoke", "tides", "tides_smoke")
+"""Names of the recipes: the default models of votes and of tidal features,
+each with a tiny one for tests."""
 
 _BANDS = ("g", "r", "i")
 
@@ -47,6 +51,14 @@ _ENCODERS: dict[str, Architecture] = {
     "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(24, 40, 80, 160), contrast=3, distance=True),
     "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16), contrast=3, distance=True),
 }
+
+_SEGMENTERS = {
+    "tides": (UNetArchitecture(depths=(1, 1, 2, 2, 2), widths=(16, 32, 64, 96, 128)), 128),
+    "tides_smoke": (UNetArchitecture(depths=(1, 1, 1), widths=(4, 8, 16)), 32),
+}
+"""Architecture and size of the stamps."""
+
+_PLANES = ("tail", "stream", "shell", "debris", "host")
 
 
 def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Manifest:
@@ -70,10 +82,12 @@ def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Ma
 
     Notes
     -----
-    Each band is shown with two softenings. With 50 nJy per pixel, about
-    ten times the noise of the sky, disks and arms have most contrast; with
-    500 nJy bars and bulges do, where the first is nearly logarithmic.
+    For votes each band is shown with two softenings. With 50 nJy per pixel,
+    about ten times the noise of the sky, disks and arms have most contrast;
+    with 500 nJy bars and bulges do, where the first is nearly logarithmic.
     """
+    if name in _SEGMENTERS:
+        return _tides(name, version, title, record)
     if name not in _ENCODERS:
         raise MorphologyError(f"There is no recipe {name!r}; there are {', '.join(RECIPES)}.")
     return Manifest(
@@ -93,5 +107,33 @@ def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Ma
             tree=QuestionTree.load("rubin").to_dict(), samples=16, dropout=0.25, activation="exponential"
         ),
         embedding=EmbeddingHead(features=64),
+        training=record,
+    )
+
+
+def _tides(name: str, version: str, title: str, record: TrainingRecord) -> Manifest:
+    """Return the manifest of a model that marks tidal features.
+
+    The mean of 4 by 4 pixels with a softening of 5 nJy per arcsec2, which is
+    29.7 mag per arcsec2, shows features under the noise of a pixel; the next
+    levels show the features' edges and the galaxies.
+    """
+    architecture, size = _SEGMENTERS[name]
+    return Manifest(
+        name=name,
+        version=version,
+        title=title,
+        licence="GPL-3.0-or-later",
+        purpose="commissioning",
+        bands=_BANDS,
+        optional_bands=("g", "i"),
+        pixels="nJy/arcsec2",
+        stamp_size=size,
+        field_of_view=FieldOfView(rule="radius", multiple=4.5, min_arcsec=51.2, max_arcsec=204.8),
+        rendering=SurfaceBrightnessRendering(
+            softening=(5.0, 40.0, 1000.0), block=(4, 1, 2), scale=(0.3, 0.5, 0.6)
+        ),
+        architecture=architecture,
+        tides=TidesHead(planes=_PLANES),
         training=record,
     )

@@ -1,0 +1,137 @@
+# This file is part of meas_morphology.
+#
+# Developed for the LSST Data Management System.
+# This product includes software developed by the LSST Project
+# (https://www.lsst.org).
+# See the COPYRIGHT file at the top-level directory of this distribution
+# for details of code ownership.
+#
+# This program is free software: you can redistribute it and/or modify
+# it under the terms of the GNU General Public License as published by
+# the Free Software Foundation, either version 3 of the License, or
+# (at your option) any later version.
+#
+# This program is distributed in the hope that it will be useful,
+# but WITHOUT ANY WARRANTY; without even the implied warranty of
+# MERCHANTABILITY or FITNESS FOR A PARTICULAR PURPOSE.  See the
+# GNU General Public License for more details.
+#
+# You should have received a copy of the GNU General Public License
+# along with this program.  If not, see <https://www.gnu.org/licenses/>.
+
+"""What ``morphology train`` does for models of tidal features."""
+
+from __future__ import annotations
+
+__all__ = ("STEPS", "train_tides")
+
+import dataclasses
+import pathlib
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from ..training.loop import TrainingOptions
+
+_SIZES = {
+    "tides": {"stamps": 32000, "batch_size": 32, "shard_size": 250, "validation": 384, "evaluation": 1000},
+    "tides_smoke": {
+        "stamps": 64,
+        "batch_size": 8,
+        "shard_size": 16,
+        "window": 2,
+        "validation": 16,
+        "evaluation": 32,
+    },
+}
+
+STEPS = {"tides": 5000, "tides_smoke": 16}
+"""Number of batches of each recipe unless another is asked for."""
+
+
+def train_tides(
+    out: pathlib.Path,
+    recipe_name: str,
+    version: str,
+    *,
+    work: pathlib.Path,
+    library: pathlib.Path,
+    unseen: pathlib.Path | None,
+    options: TrainingOptions,
+    threads: int,
+    sizes: dict[str, int],
+) -> None:
+    """Train a model that marks tidal features and tell how well it does.
+
+    Parameters
+    ----------
+    out
+        The package to write.
+    recipe_name, version
+        What the model is.
+    work
+        Directory of stamps and checkpoints.
+    library
+        Directory of the encounters to train on.
+    unseen
+        Directory of other encounters, to measure the model with; without it
+        other views of the same are used.
+    options
+        How to train. Stamps are not cut off, which the simulation does.
+    threads
+        CPU threads of torch, for the card.
+    sizes
+        Numbers of stamps that are not the recipe's.
+    """
+    from ..model.manifest import TrainingRecord
+    from ..simulation.tidal.source import TidalSource
+    from ..training.batches import AugmentOptions
+    from ..training.marked_source import MarkedSource
+    from ..training.marks_card import mask_table
+    from ..training.recipe import recipe
+    from ..training.session import DataOptions
+    from ..training.tides_session import train_tides_package
+
+    options = dataclasses.replace(options, augment=AugmentOptions(edge=0.0))
+    data = DataOptions(**{**_SIZES[recipe_name], **sizes})
+    manifest = recipe(
+        recipe_name,
+        version,
+        title=f"Tidal features for Rubin, trained on simulation ({recipe_name} {version})",
+        record=TrainingRecord(
+            data="It was trained on simulated encounters of galaxies, marked by simulated annotators, and has"
+            " never seen a real one.",
+            seed=options.seed,
+        ),
+    )
+    words = ["morphology", "train", out.name, "--recipe", recipe_name, "--version", version]
+    words += ["--library", library.name, *(["--unseen", unseen.name] if unseen is not None else [])]
+    words += [
+        "--steps",
+        str(options.steps),
+        "--stamps",
+        str(data.stamps),
+        "--batch-size",
+        str(data.batch_size),
+    ]
+    words += ["--seed", str(options.seed), "--threads", str(threads)]
+    words += ["--learning-rate", str(options.learning_rate)]
+    name = "encountersNotTrainedOn" if unseen is not None else "encountersTrainedOn"
+    samples = {name: MarkedSource(manifest, TidalSource(manifest, str(unseen or library)))}
+    with click.progressbar(length=options.steps, label="Training", show_pos=True) as bar:
+        model = train_tides_package(
+            out,
+            manifest,
+            work,
+            options=options,
+            data=data,
+            source=MarkedSource(manifest, TidalSource(manifest, str(library))),
+            samples=samples,
+            command=shlex.join(words),
+            progress=lambda step: bar.update(step - bar.pos),
+        )
+    for sample, figures in model.figures.items():
+        click.echo(f"\nUnseen stamps, sample: {sample}\n{mask_table(figures)}")
+    click.echo(f"\nWrote {out}, model id {model.package.manifest.model_id}")
