@@ -23,11 +23,13 @@
 
 from __future__ import annotations
 
-__all__ = ("truth_checksum",)
+__all__ = ("arrays_checksum", "truth_checksum")
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from .objects import SimulatedObjects
 
@@ -47,10 +49,26 @@ def truth_checksum(objects: SimulatedObjects) -> str:
         others to 16 binary digits: mathematical functions differ in their
         last digit from processor to processor.
     """
-    digest = hashlib.sha256()
     seen = objects.conditions
     arrays = {**objects.parameters.columns(), "fwhm": seen.fwhm, "visits": seen.visits, "sigma": seen.sigma}
     arrays |= {"probabilities": objects.probabilities, "votes": objects.votes}
+    return arrays_checksum(arrays)
+
+
+def arrays_checksum(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str:
+    """Return a checksum of named arrays that outlives rounding.
+
+    Parameters
+    ----------
+    arrays
+        The arrays.
+
+    Returns
+    -------
+    checksum
+        As `truth_checksum` has it.
+    """
+    digest = hashlib.sha256()
     for name, values in sorted(arrays.items()):
         digest.update(f"{name} {values.shape}".encode())
         if np.issubdtype(values.dtype, np.floating):

@@ -50,7 +50,7 @@ _OVERSAMPLE = 2
 _CHUNK = 8
 """Scenes convolved together: what they need fits the cache."""
 
-_GHOSTS, _CIRRUS, _OVERSUBTRACTED = 0.08, 0.22, 0.15
+_GHOSTS, _CIRRUS, _OVERSUBTRACTED = 0.08, 0.22, 0.08
 _NEAR_EDGE = 0.95
 _NOISE = (1.0, 1.2)
 """Noise on large scales over what the variance plane says: pixels of

@@ -23,24 +23,31 @@
 
 from __future__ import annotations
 
-__all__ = ("BANDS", "FIELD_OF_VIEW", "TidalLabelled", "TidalSource", "TidalStamps", "sample_tides")
+__all__ = (
+    "BANDS",
+    "FIELD_OF_VIEW",
+    "TidalLabelled",
+    "TidalSource",
+    "TidalStamps",
+    "sample_scenes",
+    "sample_tides",
+)
 
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ...model.field_of_view import FieldOfView
 from ...model.manifest import Manifest
-from ...surface_brightness import mask_limit
 from ..painting import band_flux
 from .annotators import annotate
 from .drawing import Drawn, draw
 from .library import EncounterLibrary
 from .scenes import Scenes, draw_scenes
+from .stamps import TidalStamps
 
 type Image = npt.NDArray[np.float32]
 
@@ -53,99 +60,10 @@ FIELD_OF_VIEW = FieldOfView(rule="radius", multiple=4.5, min_arcsec=51.2, max_ar
 _BLOCK = 32
 """Scenes drawn from one stream of random numbers."""
 
+_FROZEN = frozenset({"angle", "axis_ratio", "half_light", "magnitude", "red_colour", "seed", "sersic"})
+"""Parameters of hosts that checksums look at: galaxies may get more."""
+
 _ANNOTATING = 7
-
-
-@dataclasses.dataclass(frozen=True)
-class TidalStamps:
-    """Stamps of ``n`` hosts and what is known of them.
-
-    Surface brightness is in nJy per arcsec**2, in r, seen through the
-    atmosphere and without noise.
-    """
-
-    bands: tuple[str, ...]
-    """Names of the bands."""
-
-    flux: Image
-    """Flux per stamp pixel in nJy, 0 where nothing was measured,
-    ``[n, band, size, size]``.
-    """
-
-    valid: npt.NDArray[np.bool_]
-    """Whether a pixel was measured, of the same shape."""
-
-    arcsec_per_px: npt.NDArray[np.float32]
-    """Scale of each stamp, ``[n]``."""
-
-    debris: Image
-    """Surface brightness of tails, streams and shells,
-    ``[n, 3, size, size]``.
-    """
-
-    host: Image
-    """Surface brightness of the host, ``[n, size, size]``."""
-
-    others: Image
-    """That of neighbours, companions, stars, their halos and ghosts."""
-
-    cirrus: Image
-    """That of cirrus."""
-
-    sigma: npt.NDArray[np.float32]
-    """Noise of the sky (nJy per native pixel), as the variance plane has it,
-    ``[n, band]``.
-    """
-
-    fwhm: npt.NDArray[np.float32]
-    """FWHM of the point spread function in arcsec, ``[n, band]``."""
-
-    visits: npt.NDArray[np.float32]
-    """Number of visits, ``[n, band]``."""
-
-    properties: dict[str, npt.NDArray[np.generic]]
-    """What else is known, by name, ``[n, ...]``:
-
-    - ``kind``: 0 without debris, 1 tail, 2 stream, 3 shell;
-    - ``encounter``: its number in the library, -1 without debris;
-    - ``host_magnitude``: i band, AB;
-    - ``host_radius``: half-light radius in arcsec;
-    - ``host_flux``: nJy, ``[n, band]``;
-    - ``debris_flux``: nJy in r within the stamp, ``[n, 3]``;
-    - ``companion_ratio``: flux of all companions over the host's;
-    - ``has_companion``, ``has_halo``, ``has_ghost``, ``has_cirrus``,
-      ``oversubtracted``: true or false.
-    """
-
-    def __len__(self) -> int:
-        return len(self.flux)
-
-    def __getitem__(self, index: slice | npt.NDArray[np.generic]) -> Self:
-        """Return the stamps that a slice, mask or index array selects."""
-        arrays = {name: getattr(self, name)[index] for name in _ARRAYS}
-        properties = {name: values[index] for name, values in self.properties.items()}
-        return type(self)(self.bands, **arrays, properties=properties)
-
-    def mask_limit(self) -> npt.NDArray[np.float64]:
-        """Return the faintest surface brightness in masks, ``[n]``.
-
-        In r, in AB magnitudes per arcsec**2.
-        """
-        return mask_limit(self.sigma[:, self.bands.index("r")])
-
-    @classmethod
-    def concatenate(cls, parts: list[Self]) -> Self:
-        """Join stamps of the same bands and size, at least one set."""
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS}
-        properties = {
-            name: np.concatenate([part.properties[name] for part in parts]) for name in parts[0].properties
-        }
-        return cls(parts[0].bands, **arrays, properties=properties)
-
-
-_ARRAYS = tuple(
-    field.name for field in dataclasses.fields(TidalStamps) if field.name not in ("bands", "properties")
-)
 
 
 def sample_tides(
@@ -208,6 +126,46 @@ def sample_tides(
         drawn = draw(rng, scenes, stamp_size=stamp_size, field_of_view=field_of_view)
         blocks.append(_stamps(scenes, drawn))
     return TidalStamps.concatenate(blocks)[start - first * _BLOCK : start - first * _BLOCK + n]
+
+
+def sample_scenes(
+    seed: int,
+    n: int,
+    *,
+    library: EncounterLibrary,
+    bands: tuple[str, ...] = BANDS,
+    visits: float | None = None,
+    share_undisturbed: float = 0.35,
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Return what `sample_tides` would draw, without drawing it.
+
+    Parameters
+    ----------
+    seed, n, library, bands, visits, share_undisturbed
+        As those of `sample_tides`.
+
+    Returns
+    -------
+    columns
+        Parameters of the hosts, kinds and encounters, seeing and depth, by
+        name, ``[n, ...]``. They don't depend on size and field of view.
+    """
+    parts = []
+    for block in range(max(-(-n // _BLOCK), 1)):
+        scenes = draw_scenes(
+            np.random.default_rng([seed, block]),
+            _BLOCK,
+            library=library,
+            bands=bands,
+            visits=visits,
+            share_undisturbed=share_undisturbed,
+        )
+        seen = scenes.conditions
+        conditions = {"fwhm": seen.fwhm, "visits": seen.visits, "sigma": seen.sigma}
+        own = {"host_kind": scenes.hosts.kind, "kind": scenes.kind, "encounter": scenes.encounter}
+        hosts = {name: values for name, values in scenes.hosts.columns().items() if name in _FROZEN}
+        parts.append({**hosts, **conditions, **own})
+    return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
 
 
 def _stamps(scenes: Scenes, drawn: Drawn) -> TidalStamps:
