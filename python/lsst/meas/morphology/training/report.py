@@ -43,6 +43,7 @@ from .calibration import LEVELS, CalibrationFit
 type History = Sequence[Mapping[str, float]]
 
 _COLUMNS = 6
+_EXAMPLE_COLUMNS = 4
 _LINES = 4
 """Questions told of each example."""
 
@@ -247,16 +248,19 @@ def _draw_coverage(fit: CalibrationFit) -> Any:
 
 
 def _draw_examples(examples: Examples, tree: QuestionTree) -> Any:
-    rows = max(1, -(-len(examples.flux) // _COLUMNS))
-    figure = _figure(12.0, 2.9 * rows)
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
+    rows = max(1, -(-len(examples.flux) // _EXAMPLE_COLUMNS))
+    figure = _figure(11.0, 3.4 * rows)
+    figure.set_layout_engine(None)
+    spacing = {"left": 0.01, "right": 0.99, "top": 0.99, "bottom": 0.7 / (3.4 * rows), "hspace": 0.3}
+    axes = figure.subplots(rows, _EXAMPLE_COLUMNS, squeeze=False, gridspec_kw=spacing).ravel()
     for ax in axes:
         ax.set_axis_off()
     for ax, flux, votes, fraction in zip(
         axes, examples.flux, examples.votes, examples.fraction, strict=False
     ):
         ax.imshow(_picture(flux), origin="lower", interpolation="nearest")
-        ax.set_title("\n".join(_said(votes, fraction, tree)), fontsize=6.5, loc="left", y=-0.02, va="top")
+        lines = "\n".join(_said(votes, fraction, tree))
+        ax.text(0.0, -0.03, lines, transform=ax.transAxes, fontsize=6.5, va="top")
     return figure
 
 
@@ -279,5 +283,5 @@ def _said(
         won, guess = int(votes[part].argmax()), int(fraction[part].argmax())
         share = votes[part][won] / asked[name]
         line = f"{name}: {answers[won]} {share:.2f} ({fraction[part][won]:.2f})"
-        lines.append(line if won == guess else f"{line}; {answers[guess]} ({fraction[part][guess]:.2f})")
+        lines.append(line if won == guess else f"{line};\n   {answers[guess]} ({fraction[part][guess]:.2f})")
     return lines
