@@ -65,7 +65,7 @@ def paint_debris(
     *,
     size: int,
     pixel_scale: float,
-    neighbours: float = 90.0,
+    neighbours: float = 120.0,
     levels: int = 6,
 ) -> Image:
     """Return the share of the debris's light in each pixel.
@@ -113,21 +113,27 @@ def paint_debris(
 def _levels(counts: Image, neighbours: float, levels: int) -> Image:
     """Return how wide bells are in each pixel, as powers of two.
 
-    The first level whose bell holds enough particles is taken, and between
-    it and the one before is interpolated.
+    A bell's width is interpolated between the last level at which it holds
+    too few particles and the first at which it holds enough.
     """
-    level = np.full(counts.shape, levels - 1.0, dtype=np.float32)
-    cells, before = _blur(counts), np.ones_like(counts)
+    held: list[Image] = []
     for step in range(levels):
+        counts = _blur(counts if step == 0 else _sum_blocks(counts, 2))
         # A bell of variance s^2 covers 4 pi s^2; s^2 is about half a cell.
-        held = np.maximum(2.0 * np.pi * np.kron(cells, np.ones((2**step, 2**step), np.float32)), 0.1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            between = np.log(neighbours / before) / np.log(held / before)
-        enough = (held >= neighbours) & (level == levels - 1.0)
-        level = np.where(enough, step - 1.0 + np.clip(between, 0.0, 1.0), level).clip(0.0)
-        before = held
-        cells = _blur(_sum_blocks(cells, 2)) if step < levels - 1 else cells
+        held.append(np.log(np.maximum(2.0 * np.pi * counts, 0.1)))
+    wanted = np.float32(np.log(neighbours))
+    level: Image = np.full_like(held[-1], levels - 1.0)
+    for step in range(levels - 1, 0, -1):
+        few, many = held[step - 1], _repeat(held[step])
+        between = (wanted - few) / np.maximum(many - few, np.float32(0.1))
+        narrow = np.float32(step - 1) + between.clip(0.0, 1.0)
+        level = np.where(many >= wanted, narrow, _repeat(level))
     return level
+
+
+def _repeat(picture: Image) -> Image:
+    """Repeat each pixel twice along each axis."""
+    return picture.repeat(2, axis=0).repeat(2, axis=1)
 
 
 def _sum_blocks(picture: Image, factor: int) -> Image:

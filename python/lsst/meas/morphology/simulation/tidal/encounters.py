@@ -37,7 +37,7 @@ TIMES = 4
 _MAKERS: dict[str, tuple[Callable[..., tuple[Encounter, ...]], int]] = {
     "tail": (make_tails, 24_000),
     "stream": (make_streams, 14_000),
-    "shell": (make_shells, 24_000),
+    "shell": (make_shells, 32_000),
 }
 """For each kind, what makes it and of how many particles."""
 

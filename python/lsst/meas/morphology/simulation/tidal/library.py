@@ -43,12 +43,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .encounters import TIMES, make_encounters
-from .snapshots import KINDS, Encounter
+from .snapshots import KINDS, REPEATS, Encounter, spin
 
 type Arrays = dict[str, npt.NDArray[np.generic]]
 
 _INDEX = "library.json"
-_ARRAYS = ("x", "weight", "companion", "companion_ratio", "light", "axis", "time")
+_ARRAYS = ("companion", "companion_ratio", "light", "axis", "time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,26 +146,17 @@ class EncounterLibrary:
         try:
             with safe_open(path, framework="numpy") as file:
                 seed = int(file.metadata()["seed"])
-                found = {name: file.get_tensor(f"{name}{time}") for name in _ARRAYS}
+                names = [name for name in file.keys() if name.endswith(f"@{time}")]  # noqa: SIM118
+                found = {name.partition("@")[0]: file.get_tensor(name) for name in names}
         except SafetensorError as error:
             raise OSError(f"{path} is damaged ({error}); delete it and run make_library again.") from error
-        return Encounter(
-            kind=kind,
-            seed=seed,
-            x=found["x"].astype(np.float32),
-            weight=found["weight"],
-            companion=found["companion"],
-            companion_ratio=float(found["companion_ratio"]),
-            light=float(found["light"]),
-            axis=found["axis"],
-            time=float(found["time"]),
-        )
+        return _unpack(kind, seed, found)
 
     def checksum(self) -> str:
         """Return the SHA-256 of all files, in hexadecimal digits.
 
-        Only sums, products, quotients and roots of single precision enter
-        the orbits, which all processors round alike.
+        Numbers are stored in few enough digits to be the same whatever
+        processor has computed them.
         """
         digest = hashlib.sha256()
         for kind, index in self._all():
@@ -268,13 +259,44 @@ def _make_one(job: tuple[EncounterLibrary, str, int]) -> tuple[str, int]:
     seed = encounter_seed(library.seed, kind, index)
     arrays: Arrays = {}
     for number, encounter in enumerate(make_encounters(kind, seed, times=library.times)):
-        for name in _ARRAYS:
-            value = np.asarray(getattr(encounter, name))
-            arrays[f"{name}{number}"] = value if value.ndim else value.astype(np.float64)
-        # A step of half precision is a hundredth of the host's radius.
-        arrays[f"x{number}"] = encounter.x.astype(np.float16)
+        arrays |= {f"{name}@{number}": value for name, value in _pack(encounter).items()}
     _write(library.path(kind, index), save(arrays, {"seed": str(seed)}))
     return kind, index
+
+
+def _pack(encounter: Encounter) -> Arrays:
+    """Return what is needed to tell an encounter, in few bytes.
+
+    Positions are in half precision: a step is a hundredth of the host's
+    radius or less. What repeats itself is left out.
+    """
+    arrays: Arrays = {}
+    for name in _ARRAYS:
+        value = np.asarray(getattr(encounter, name))
+        arrays[name] = value.astype(np.float32)
+    own = len(encounter.x) // (REPEATS if encounter.kind == "shell" else 1)
+    arrays["x"] = encounter.x[:own].astype(np.float16)
+    if np.ptp(encounter.weight) > 0.0:
+        arrays["weight"] = (encounter.weight * len(encounter.weight)).astype(np.float16)
+    return arrays
+
+
+def _unpack(kind: str, seed: int, arrays: Arrays) -> Encounter:
+    """Return the encounter that has been packed."""
+    x, axis = arrays["x"].astype(np.float32), arrays["axis"].astype(np.float32)
+    x = spin(x, axis) if kind == "shell" else x
+    weight = arrays.get("weight", np.ones(len(x))).astype(np.float32)
+    return Encounter(
+        kind=kind,
+        seed=seed,
+        x=x,
+        weight=weight / np.float32(weight.sum(dtype=np.float64)),
+        companion=arrays["companion"].astype(np.float32),
+        companion_ratio=float(arrays["companion_ratio"]),
+        light=float(arrays["light"]),
+        axis=axis,
+        time=float(arrays["time"]),
+    )
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -62,7 +62,7 @@ def make_streams(seed: int, *, particles: int, times: int) -> tuple[Encounter, .
     """
     rng = np.random.default_rng(seed)
     last = float(rng.uniform(35.0, 90.0))
-    when = last * (0.4 + 0.6 * (np.arange(times) + rng.random(times)) / times)
+    when = last * (0.5 + 0.5 * (np.arange(times) + rng.random(times)) / times)
     keep = [round(time / _STREAM_STEP) for time in when]
     host = Galaxy(flattening=float(rng.uniform(0.85, 1.0)))
     mass = 0.006 * 13.0 ** float(rng.random())
@@ -117,10 +117,9 @@ def make_shells(seed: int, *, particles: int, times: int) -> tuple[Encounter, ..
     """
     rng = np.random.default_rng(seed)
     parts = (np.arange(times) + rng.random(times)) / times
-    mass = 0.002 * 12.0 ** float(rng.random())
-    satellite = Plummer(mass, float(rng.uniform(0.1, 0.2)) * (mass / 0.03) ** (1.0 / 3.0))
-    distance = float(rng.uniform(3.5, 8.0))
-    slowness = float(rng.uniform(0.0, 0.06))
+    satellite = Plummer(0.002 * 7.0 ** float(rng.random()), float(rng.uniform(0.07, 0.14)))
+    distance = float(rng.uniform(3.5, 7.0))
+    slowness = float(rng.uniform(0.01, 0.08))
     turn = _random_plane(rng)
     x = turn @ np.array([[distance], [0.0], [0.0]])
     v = turn @ np.array([[0.0], [slowness * float(HOST.circular_speed(distance))], [0.0]])
@@ -129,7 +128,7 @@ def make_shells(seed: int, *, particles: int, times: int) -> tuple[Encounter, ..
     ]
     from_centre = (fall**2).sum(axis=1)
     release = int(np.argmax(from_centre[1:] > from_centre[:-1]))
-    when = release * _SHELL_STEP * (2.2 + 4.8 * parts)
+    when = release * _SHELL_STEP * (2.4 + 4.8 * parts)
     within, swing = _plummer_stars(rng, particles, satellite)
     remaining = np.where(np.arange(release + 1) < release, 1.0, 0.0)
     keep = [release + round(time / _SHELL_STEP) for time in when]

@@ -23,14 +23,14 @@
 
 from __future__ import annotations
 
-__all__ = ("KINDS", "Encounter", "even_points", "spin")
+__all__ = ("KINDS", "REPEATS", "Encounter", "even_points", "spin")
 
 import dataclasses
 
 import numpy as np
 import numpy.typing as npt
 
-_REPEATS = 5
+REPEATS = 4
 """How often `spin` repeats a particle, itself included."""
 
 _WIDEST = np.radians(28.0)
@@ -120,14 +120,14 @@ def spin(x: npt.NDArray[np.floating], axis: npt.NDArray[np.floating]) -> npt.NDA
     Returns
     -------
     repeated
-        ``[5 m, 3]``; the first ``m`` are the particles themselves.
+        ``[4 m, 3]``; the first ``m`` are the particles themselves.
     """
     x, axis = x.astype(np.float32), axis.astype(np.float32)
     along = (x @ axis)[:, None] * axis
     across = x - along
     beside = np.cross(axis, across)
     # Multiples of the golden ratio: uneven, and the same every time.
-    number = np.arange((_REPEATS - 1) * len(x)).reshape(_REPEATS - 1, len(x), 1)
+    number = np.arange((REPEATS - 1) * len(x)).reshape(REPEATS - 1, len(x), 1)
     angle = (_WIDEST * (2.0 * (number * 0.6180339887498949 % 1.0) - 1.0)).astype(np.float32)
     turned = along + np.cos(angle) * across + np.sin(angle) * beside
     return np.concatenate([x[None], turned]).reshape(-1, 3)
