@@ -86,8 +86,10 @@ class MarkingObjective:
         assert isinstance(batch, MarkedBatch)
         assert network.tides is not None
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
-            flux = batch.flux.contiguous(memory_format=torch.channels_last)
-            known, encoded = network.segmented(flux, batch.valid)
+            known, encoded = network.segmented(
+                batch.flux.contiguous(memory_format=torch.channels_last),
+                batch.valid.contiguous(memory_format=torch.channels_last),
+            )
             mask, presence = network.tides(known, encoded)
             agreement = network.tides.concentration(known)
         # Neighbouring pixels say much the same; one of four is enough.
