@@ -160,6 +160,7 @@ def test_evaluate_writes_table_and_text(evaluated: Path) -> None:
     text = (evaluated / "evaluation.txt").read_text()
     assert "Sample stratified" in text
     assert max(map(len, text.splitlines())) <= 150
+    assert "What the default model is held to" in (evaluated / "evaluation.html").read_text()
     for sample in ("natural", "stratified"):
         assert len(pq.read_table(evaluated / f"galaxies-{sample}.parquet")) > 100
 
@@ -237,6 +238,9 @@ def test_evaluate_on_own_votes(package: Path, tmp_path: Path) -> None:
     assert counts["merging"] == 0
     assert "magnitude" in table["by"].to_pylist()
     assert (out / "evaluation-votes.png").read_bytes().startswith(b"\x89PNG")
+    page = (out / "evaluation.html").read_text()
+    assert page.count("data:image/png;base64,") == 1
+    assert "held to" not in page
 
 
 def test_own_files_that_do_not_fit(package: Path, tmp_path: Path) -> None:

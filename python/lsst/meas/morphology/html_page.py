@@ -22,7 +22,7 @@
 
 from __future__ import annotations
 
-__all__ = ("HtmlPage",)
+__all__ = ("Cell", "HtmlPage")
 
 import base64
 import html

@@ -40,6 +40,7 @@ from ..model.package import ModelPackage
 from ..model.shipped import find_model
 from ..simulation.frozen_definition import EVALUATION_V1
 from ..validation.evaluation import SampleEvaluation, evaluate
+from ..validation.page import write_page
 from ..validation.plots import draw_evaluation
 from ..validation.report import evaluation_text
 from ..validation.tables import evaluation_table, galaxies_table
@@ -57,7 +58,7 @@ QUICK = 256
     "--out",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for the table, the text and the plots.",
+    help="Folder for the table, the text, the plots and the page that shows all.",
 )
 @click.option("--quick", is_flag=True, help=f"Only {QUICK} galaxies of each sample, to see that it works.")
 @click.option(
@@ -126,11 +127,15 @@ def command(
     out.mkdir(parents=True, exist_ok=True)
     pyarrow.parquet.write_table(evaluation_table(evaluations, metadata), out / "evaluation.parquet")
     (out / "evaluation.txt").write_text(text)
+    drawn = {}
     for exam, evaluation in zip(exams, evaluations, strict=True):
         marks = {**metadata, "sample": exam.name, "checksum": exam.checksum}
         pyarrow.parquet.write_table(galaxies_table(evaluation, marks), out / f"galaxies-{exam.name}.parquet")
         if plots:
-            draw_evaluation(out / f"evaluation-{exam.name}.png", evaluation, title=f"{heading}: {exam.name}")
+            picture = out / f"evaluation-{exam.name}.png"
+            draw_evaluation(picture, evaluation, title=f"{heading}: {exam.name}")
+            drawn[exam.name] = picture.read_bytes()
+    write_page(out / "evaluation.html", evaluations, heading, plots=drawn, bars=votes is None)
     click.echo(text)
     click.echo(f"Wrote {', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
 
