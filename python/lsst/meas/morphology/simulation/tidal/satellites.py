@@ -117,7 +117,8 @@ def make_shells(seed: int, *, particles: int, times: int) -> tuple[Encounter, ..
     """
     rng = np.random.default_rng(seed)
     parts = (np.arange(times) + rng.random(times)) / times
-    satellite = Plummer(0.002 * 7.0 ** float(rng.random()), float(rng.uniform(0.07, 0.14)))
+    mass = 0.002 * 7.0 ** float(rng.random())
+    satellite = Plummer(mass, float(rng.uniform(0.14, 0.21)) * (mass / 0.012) ** (1.0 / 3.0))
     distance = float(rng.uniform(3.5, 7.0))
     slowness = float(rng.uniform(0.01, 0.08))
     turn = _random_plane(rng)
