@@ -34,7 +34,7 @@ from .architecture_spec import UNetArchitecture
 from .encoders import build_encoder
 from .heads import ScalarHead, VotesHead
 from .manifest import Calibration, Manifest
-from .novelty_score import NoveltyScore
+from .novelty_score import build_novelty
 from .rendering import build_renderer
 from .segmentation import TidesModule, UNetEncoder
 
@@ -113,7 +113,7 @@ class MorphologyNetwork(nn.Module):
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
         self.tides = _tides(manifest)
-        self.novelty = NoveltyScore(width, manifest.novelty.prototypes) if manifest.novelty else None
+        self.novelty = build_novelty(manifest, width, self.rendering.channels)
         self.outputs = tuple(manifest.outputs)
 
     def features(self, flux: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -169,9 +169,12 @@ class MorphologyNetwork(nn.Module):
         encoded
             The encoder's vector, ``[n, w]``.
         """
+        return self._segmented(self.rendering(flux, valid))
+
+    def _segmented(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         assert self.tides is not None
         assert isinstance(self.encoder, UNetEncoder)
-        maps = self.encoder.maps(self.rendering(flux, valid))
+        maps = self.encoder.maps(picture)
         return self.tides.pixels(maps), self.encoder.summary(maps)
 
     def forward(
@@ -200,10 +203,11 @@ class MorphologyNetwork(nn.Module):
             ``[n, p - 1]``), whichever the model has.
         """
         outputs = {}
+        picture = self.rendering(flux, valid)
         if self.tides is None:
-            encoded = self.encoded(flux, valid)
+            encoded = self.encoder(picture)
         else:
-            known, encoded = self.segmented(flux, valid)
+            known, encoded = self._segmented(picture)
             outputs["mask"], outputs["presence"] = self.tides(known, encoded)
         features = self.projection(encoded)
         if self.head is not None:
@@ -215,7 +219,7 @@ class MorphologyNetwork(nn.Module):
         if self.scalar is not None:
             outputs["scalar"] = self.scalar(features)
         if self.novelty is not None:
-            outputs["novelty"] = self.novelty(encoded)
+            outputs["novelty"] = self.novelty(encoded, picture, valid)
         return {name: outputs[name] for name in self.outputs}
 
 

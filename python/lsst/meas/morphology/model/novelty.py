@@ -29,7 +29,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from .record import Record, Text
+from .record import Name, Record, Text
 
 
 class Novelty(Record):
@@ -40,12 +40,24 @@ class Novelty(Record):
     objects, over the square root of the number of dimensions. Whitening and
     prototypes are among the weights (``novelty.*``), and the program gives
     the score.
+
+    To what the encoder says a few statistics of the picture may be joined,
+    and each set of missing bands may have a whitening and prototypes of its
+    own; these are scaled so that the threshold is one.
     """
 
     kind: Literal["prototypes"] = "prototypes"
 
     prototypes: PositiveInt
-    """Number of prototypes."""
+    """Number of prototypes, for each set of missing bands."""
+
+    picture: Literal[1] | None = None
+    """Version of the statistics of the picture (`PictureStatistics`) that are
+    joined to what the encoder says; `None` for none."""
+
+    missing: Annotated[tuple[tuple[Name, ...], ...], Field(min_length=1)] | None = None
+    """Sets of missing bands that each have prototypes of their own; `None` if
+    all objects are compared with the same ones."""
 
     threshold: PositiveFloat
     """Score above which an object counts as out of distribution."""

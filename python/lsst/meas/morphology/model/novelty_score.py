@@ -23,10 +23,46 @@
 
 from __future__ import annotations
 
-__all__ = ("NoveltyScore",)
+__all__ = ("NoveltyScore", "build_novelty", "picture_statistics")
 
 import torch
 from torch import nn
+
+from .manifest import Manifest
+from .novelty import Novelty
+from .picture_statistics import PictureStatistics
+
+
+def picture_statistics(manifest: Manifest, channels: int) -> PictureStatistics:
+    """Return the statistics of a model's rendered stamps.
+
+    Parameters
+    ----------
+    manifest
+        The model's description.
+    channels
+        Number of channels that its rendering gives, of which as many are
+        looked at as the model has bands.
+    """
+    return PictureStatistics(min(channels, len(manifest.bands)), manifest.stamp_size)
+
+
+def build_novelty(manifest: Manifest, width: int, channels: int) -> NoveltyScore | None:
+    """Return a model's score of novelty, if it has one.
+
+    Parameters
+    ----------
+    manifest
+        The model's description.
+    width
+        Length of the encoder's vector.
+    channels
+        Number of channels that its rendering gives.
+    """
+    if manifest.novelty is None:
+        return None
+    statistics = picture_statistics(manifest, channels) if manifest.novelty.picture else None
+    return NoveltyScore(manifest.novelty, manifest.bands, width, statistics)
 
 
 class NoveltyScore(nn.Module):
@@ -34,20 +70,76 @@ class NoveltyScore(nn.Module):
 
     It is taken before the projection, which keeps what the questions need,
     and forgets much of what tells the unknown.
+
+    Parameters
+    ----------
+    novelty
+        What it is made of.
+    bands
+        The model's bands.
+    width
+        Length of the encoder's vector.
+    statistics
+        What is looked at besides.
     """
 
     centre: torch.Tensor
     whitening: torch.Tensor
     prototypes: torch.Tensor
+    present: torch.Tensor | None
 
-    def __init__(self, width: int, prototypes: int) -> None:
+    def __init__(
+        self, novelty: Novelty, bands: tuple[str, ...], width: int, statistics: PictureStatistics | None
+    ) -> None:
         super().__init__()
-        self.register_buffer("centre", torch.zeros(width))
-        self.register_buffer("whitening", torch.eye(width))
-        self.register_buffer("prototypes", torch.zeros(prototypes, width))
+        self.statistics = statistics
+        width += statistics.width if statistics is not None else 0
+        present = None
+        sets: tuple[int, ...] = ()
+        if novelty.missing is not None:
+            present = torch.tensor([[float(band not in gone) for band in bands] for gone in novelty.missing])
+            sets = (len(novelty.missing),)
+        self.register_buffer("present", present, persistent=False)
+        self.register_buffer("centre", torch.zeros(*sets, width))
+        self.register_buffer("whitening", torch.eye(width).repeat(*sets, 1, 1))
+        self.register_buffer("prototypes", torch.zeros(*sets, novelty.prototypes, width))
 
-    def forward(self, encoded: torch.Tensor) -> torch.Tensor:
-        white = nn.functional.linear(encoded - self.centre, self.whitening)
+    def forward(self, encoded: torch.Tensor, picture: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
+        """Return the score ``[n, 1]``.
+
+        Parameters
+        ----------
+        encoded
+            What the encoder says, ``[n, w]``.
+        picture
+            What it says so of, ``[n, channels, s, s]``.
+        valid
+            Which pixels were measured, ``[n, b, s, s]``.
+        """
+        vector = encoded
+        if self.statistics is not None:
+            vector = torch.cat([encoded, self.statistics(picture)], dim=1)
+        if self.present is None:
+            white = nn.functional.linear(vector - self.centre, self.whitening)
+            prototypes = self.prototypes.unsqueeze(0)
+        else:
+            white, prototypes = self._chosen(vector, valid, self.present)
         # Not by the squares' expansion, which loses digits.
-        square = (white.unsqueeze(1) - self.prototypes.unsqueeze(0)).square().mean(dim=-1)
+        square = (white.unsqueeze(1) - prototypes).square().mean(dim=-1)
         return square.amin(dim=1, keepdim=True).sqrt()
+
+    def _chosen(
+        self, vector: torch.Tensor, valid: torch.Tensor, present: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return vectors and prototypes by which bands are missing.
+
+        Whitened vectors ``[n, w]`` and prototypes ``[n, k, w]``, both of the
+        set of missing bands that comes nearest.
+        """
+        seen = valid.to(vector.dtype).amax(dim=(2, 3))
+        nearest = (seen.unsqueeze(1) - present).abs().sum(dim=2).argmin(dim=1)
+        choice = nn.functional.one_hot(nearest, len(present)).to(vector.dtype)
+        white = (vector - self.centre.unsqueeze(1)) @ self.whitening.transpose(1, 2)
+        white = (choice.T.unsqueeze(2) * white).sum(dim=0)
+        count, width = self.prototypes.shape[1:]
+        return white, (choice @ self.prototypes.flatten(1)).view(-1, count, width)

@@ -23,27 +23,46 @@
 
 from __future__ import annotations
 
-__all__ = ("NoveltyFit", "fit_novelty")
+__all__ = ("NoveltyFit", "fit_novelty", "learn_novelty", "novelty_vectors")
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+import logging
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..errors import MorphologyError
-from ..model.manifest import Novelty
+from ..model.manifest import Manifest, Novelty
+from ..model.network import MorphologyNetwork
+from ..model.novelty_score import picture_statistics
+from ..model.picture_statistics import PictureStatistics
 
-EIGENVALUE_FLOOR = 1e-4
+_LOG = logging.getLogger(__name__)
+
+EIGENVALUE_FLOOR = 1e-5
 """Least variance of a direction that whitening believes, over the largest."""
 
 HELD_OUT = 0.25
 """Share of the objects that sets the threshold."""
 
+_ENOUGH = 4
+"""Objects wanted for each dimension."""
+
+_PROTOTYPES = 32
+"""Prototypes for each set of missing bands, given enough objects."""
+
+_MANY = 3
+"""Optional bands of which not every combination gets prototypes."""
+
+_CHUNK = 128
 _ROUNDS = 30
 _BLOCK = 2048
 
 type Floats = npt.NDArray[np.float64]
+type Vectors = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,38 +72,170 @@ class NoveltyFit:
     record: Novelty
     """For the manifest."""
 
-    centre: npt.NDArray[np.float32]
-    """Mean of the encoder's vectors, ``[w]``."""
+    centre: Vectors
+    """Mean vector, for each set of missing bands, ``[p, w]``."""
 
-    whitening: npt.NDArray[np.float32]
-    """Matrix that makes their covariance one, ``[w, w]``."""
+    whitening: Vectors
+    """Matrices that make the covariance one, over the score of the
+    threshold, ``[p, w, w]``."""
 
-    prototypes: npt.NDArray[np.float32]
-    """Whitened prototypes, ``[k, w]``."""
+    prototypes: Vectors
+    """Whitened prototypes, ``[p, k, w]``."""
 
-    def weights(self) -> Mapping[str, npt.NDArray[np.float32]]:
+    def weights(self) -> Mapping[str, Vectors]:
         """Return the tensors of a network's ``novelty``, by name."""
         return {name: getattr(self, name) for name in ("centre", "whitening", "prototypes")}
 
-    def score(self, encoded: npt.NDArray[np.floating]) -> Floats:
-        """Return the scores ``[n]`` of vectors ``[n, w]``."""
-        whitening = self.whitening.astype(np.float64)
-        white = (encoded.astype(np.float64) - self.centre) @ whitening.T
-        return np.sqrt(_squares(white, self.prototypes.astype(np.float64)).min(axis=1))
+    def score(self, vectors: npt.NDArray[np.floating], missing: int = 0) -> Floats:
+        """Return the scores ``[n]`` of vectors ``[n, w]``.
+
+        Parameters
+        ----------
+        vectors
+            What is known of the objects.
+        missing
+            Which of the sets of missing bands is theirs.
+        """
+        whitening = self.whitening[missing].astype(np.float64)
+        white = (vectors.astype(np.float64) - self.centre[missing]) @ whitening.T
+        return np.sqrt(_squares(white, self.prototypes[missing].astype(np.float64)).min(axis=1))
+
+
+def learn_novelty(
+    network: MorphologyNetwork,
+    manifest: Manifest,
+    flux: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+    *,
+    data: str,
+    seed: int = 1,
+) -> NoveltyFit:
+    """Fit a score of novelty to stamps.
+
+    The statistics of the picture are part of it if the stamps are enough to
+    know how these are distributed, and there are fewer prototypes if not.
+
+    Parameters
+    ----------
+    network
+        The network, on the CPU and in evaluation mode.
+    manifest
+        The model.
+    flux
+        Stamps in the model's unit, ``[n, b, s, s]``, drawn as those of the
+        training but not used in it.
+    valid
+        Which pixels were measured, of the same shape.
+    data
+        What the stamps are.
+    seed
+        Seed of the fit.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if there are too few stamps.
+    """
+    vectors = novelty_vectors(network, manifest, flux, valid)
+    least = min(len(part) for part in vectors.values())
+    width = next(iter(vectors.values())).shape[1]
+    picture = least >= _ENOUGH * width
+    if not picture:
+        looked_at = width - picture_statistics(manifest, network.rendering.channels).width
+        vectors = {gone: part[:, :looked_at] for gone, part in vectors.items()}
+        _LOG.warning(
+            "%d stamps are too few for a score of novelty that looks at colours and texture as well; %d are"
+            " enough.",
+            least,
+            _ENOUGH * width,
+        )
+    prototypes = max(1, min(_PROTOTYPES, least // _ENOUGH))
+    return fit_novelty(vectors, data=data, picture=picture, prototypes=prototypes, seed=seed)
+
+
+def novelty_vectors(
+    network: MorphologyNetwork,
+    manifest: Manifest,
+    flux: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+) -> dict[tuple[str, ...], Vectors]:
+    """Return what a score of novelty is fitted to.
+
+    Parameters
+    ----------
+    network
+        The network, on the CPU and in evaluation mode.
+    manifest
+        The model.
+    flux
+        Stamps in the model's unit, ``[n, b, s, s]``.
+    valid
+        Which pixels were measured, of the same shape.
+
+    Returns
+    -------
+    vectors
+        For each set of missing bands the vectors of those stamps that lack
+        no other band, ``[m, w]``: what the encoder says, and after it the
+        statistics of the picture.
+    """
+    statistics = picture_statistics(manifest, network.rendering.channels)
+    present = valid.any(axis=(2, 3))
+    vectors = {}
+    for gone in _missing_sets(manifest.optional_bands):
+        kept = np.array([band not in gone for band in manifest.bands])
+        rows = np.flatnonzero(present[:, kept].all(axis=1))
+        parts = [
+            _vectors(network, statistics, flux[chunk], valid[chunk] & kept[:, None, None])
+            for chunk in np.split(rows, range(_CHUNK, len(rows), _CHUNK))
+        ]
+        vectors[gone] = np.concatenate(parts)
+    return vectors
+
+
+@torch.inference_mode()
+def _vectors(
+    network: MorphologyNetwork,
+    statistics: PictureStatistics,
+    flux: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_],
+) -> Vectors:
+    shown = network.rendering(
+        torch.from_numpy(np.where(valid, flux, np.float32(0.0))), torch.from_numpy(valid)
+    )
+    return torch.cat([network.encoder(shown), statistics(shown)], dim=1).numpy()
+
+
+def _missing_sets(optional: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield sets of bands that may be missing together.
+
+    All of them; if they are many, none, each by itself, and all at once.
+    """
+    for number in range(len(optional) + 1):
+        if len(optional) <= _MANY or number in (0, 1, len(optional)):
+            yield from itertools.combinations(optional, number)
 
 
 def fit_novelty(
-    encoded: npt.NDArray[np.floating], *, data: str, prototypes: int = 16, share: float = 0.01, seed: int = 1
+    vectors: Mapping[tuple[str, ...], npt.NDArray[np.floating]],
+    *,
+    data: str,
+    picture: bool = False,
+    prototypes: int = _PROTOTYPES,
+    share: float = 0.01,
+    seed: int = 1,
 ) -> NoveltyFit:
     """Fit a score of novelty.
 
     Parameters
     ----------
-    encoded
-        What the encoder says of objects like those of the training,
-        ``[n, w]``.
+    vectors
+        What is known of objects like those of the training, ``[n, w]``, for
+        each set of missing bands: see `novelty_vectors`.
     data
         What these objects are.
+    picture
+        Whether statistics of the picture are part of it.
     prototypes
         Number of prototypes; with one, the score is Mahalanobis' distance.
     share
@@ -95,7 +246,7 @@ def fit_novelty(
     Returns
     -------
     fit
-        The score.
+        The score. It is one at the threshold, for each set.
 
     Raises
     ------
@@ -103,15 +254,31 @@ def fit_novelty(
         Raised if there are fewer than four objects per dimension and
         prototype.
     """
-    count, width = encoded.shape
-    if count < 4 * max(width, prototypes):
+    least = min((len(part) for part in vectors.values()), default=0)
+    width = max((part.shape[1] for part in vectors.values()), default=0)
+    if least < _ENOUGH * max(width, prototypes):
         raise MorphologyError(
-            f"{count} objects are too few to tell what is unlike them: {4 * max(width, prototypes)} are"
-            f" needed for an encoder of {width} features."
+            f"{least} objects are too few to tell what is unlike them: {_ENOUGH * max(width, prototypes)} are"
+            f" needed for vectors of {width} features and {prototypes} prototypes."
         )
+    parts = [_fit(part.astype(np.float64), prototypes, share, seed) for part in vectors.values()]
+    record = Novelty(
+        prototypes=prototypes,
+        picture=1 if picture else None,
+        missing=tuple(vectors),
+        threshold=1.0,
+        share=share,
+        data=data,
+    )
+    centre, whitening, found = (np.stack(arrays).astype(np.float32) for arrays in zip(*parts, strict=True))
+    return NoveltyFit(record, centre, whitening, found)
+
+
+def _fit(vectors: Floats, prototypes: int, share: float, seed: int) -> tuple[Floats, Floats, Floats]:
+    """Return centre, whitening and whitened prototypes."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(count)
-    judged, fitted = np.split(encoded[order].astype(np.float64), [max(1, round(HELD_OUT * count))])
+    order = rng.permutation(len(vectors))
+    judged, fitted = np.split(vectors[order], [max(1, round(HELD_OUT * len(vectors)))])
     centre = fitted.mean(axis=0)
     whitening = _whitening(fitted - centre)
     _, group = _prototypes((fitted - centre) @ whitening.T, prototypes, rng)
@@ -120,12 +287,9 @@ def fit_novelty(
     means = np.array([fitted[group == k].mean(axis=0) for k in range(prototypes)])
     whitening = _whitening(fitted - means[group])
     found = (means - centre) @ whitening.T
-    record = Novelty(prototypes=prototypes, threshold=1.0, share=share, data=data)
-    fit = NoveltyFit(
-        record, centre.astype(np.float32), whitening.astype(np.float32), found.astype(np.float32)
-    )
-    threshold = float(np.quantile(fit.score(judged), 1.0 - share, method="higher"))
-    return dataclasses.replace(fit, record=record.model_copy(update={"threshold": threshold}))
+    scores = np.sqrt(_squares((judged - centre) @ whitening.T, found).min(axis=1))
+    threshold = float(np.quantile(scores, 1.0 - share, method="higher"))
+    return centre, whitening / threshold, found / threshold
 
 
 def _whitening(differences: Floats) -> Floats:

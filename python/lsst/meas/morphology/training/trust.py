@@ -37,7 +37,7 @@ from ..model.network import MorphologyNetwork, build_network
 from ..model.package import ModelPackage
 from .calibration import LEVELS, CalibrationFit, fit_calibration
 from .export import export_package
-from .novelty import fit_novelty
+from .novelty import learn_novelty
 
 _CHUNK = 128
 
@@ -94,10 +94,10 @@ def trusted(
     bare = _changed(manifest, calibration=None, novelty=None, members={})
     weights = {k: v for k, v in network.state_dict().items() if not k.startswith("novelty.")}
     plain = _loaded(bare, weights)
-    encoded, alpha = _measured(plain, flux, valid)
-    novelty = fit_novelty(encoded, data=data, seed=seed)
+    novelty = learn_novelty(plain, bare, flux, valid, data=data, seed=seed)
     calibration, fit = None, None
-    if votes is not None and alpha is not None:
+    if votes is not None and plain.head is not None:
+        alpha = _concentrations(plain, flux, valid)
         fit = fit_calibration(votes, alpha, bare.tree, seed=seed)
         calibration = Calibration(
             method="One factor of the concentrations per question, by maximum likelihood of the votes.",
@@ -171,18 +171,15 @@ def _loaded(manifest: Manifest, weights: dict[str, torch.Tensor]) -> MorphologyN
 
 
 @torch.inference_mode()
-def _measured(
-    network: MorphologyNetwork, flux: Flux, valid: Bools
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Return what the encoder says, and the concentrations."""
-    encoded, alpha = [], []
+def _concentrations(network: MorphologyNetwork, flux: Flux, valid: Bools) -> npt.NDArray[np.float32]:
+    """Return the concentrations ``[n, t, a]``."""
+    assert network.head is not None
+    parts = []
     for start in range(0, len(flux), _CHUNK):
         rows = slice(start, start + _CHUNK)
-        said = network.encoded(torch.from_numpy(flux[rows]), torch.from_numpy(valid[rows]))
-        encoded.append(said.numpy())
-        if network.head is not None:
-            alpha.append(network.head(network.projection(said), network.head.dropout_masks).numpy())
-    return np.concatenate(encoded), np.concatenate(alpha) if alpha else None
+        features = network.features(torch.from_numpy(flux[rows]), torch.from_numpy(valid[rows]))
+        parts.append(network.head(features, network.head.dropout_masks).numpy())
+    return np.concatenate(parts)
 
 
 def trust_page(manifest: Manifest, fit: CalibrationFit | None) -> str:
