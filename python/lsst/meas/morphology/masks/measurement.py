@@ -23,18 +23,18 @@
 
 from __future__ import annotations
 
-__all__ = ("FeatureMeasurements", "measure_features")
+__all__ = ("FeatureMeasurements", "feature_masks", "measure_features")
 
 import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter, maximum_filter
+from scipy.ndimage import maximum_filter
 
 from ..surface_brightness import NATIVE_SCALE, limit, to_magnitude
+from .flux import fill_covered, flux_under_masks
 from .host import HostModel, Rings, find_rings, fit_host
 from .neighbours import Neighbours, find_neighbours
-from .noise import measure_fluctuations
 from .settings import FeatureSettings
 from .shape import MaskShape, measure_shapes
 
@@ -52,16 +52,6 @@ from the host."""
 
 BELIEVED_NOISE = 0.3
 """Share of the stated noise below which a measured noise is not believed."""
-
-HOST_COHERENCE = 64.0
-"""Pixels over which a host's unevenness (arms, knots) goes on."""
-
-FILL_WIDTH = 3.0
-"""Width (sigma, in stamp pixels) of the mean that stands for the light of a
-feature where a neighbour or a bad pixel covers it."""
-
-FILL_ERROR = 0.5
-"""Relative error of such light."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +134,30 @@ class FeatureMeasurements:
     """Whether the union's mask reaches the edge of the data, ``[n]``."""
 
 
+def feature_masks(probabilities: npt.NDArray[np.floating], valid: Bools, settings: FeatureSettings) -> Bools:
+    """Return the pixels of features.
+
+    Parameters
+    ----------
+    probabilities
+        Expected share of annotators who mark each pixel,
+        ``[n, plane, s, s]``, in the model's planes.
+    valid
+        Whether a pixel was measured, ``[n, band, s, s]``: one that was not,
+        in any band, belongs to nothing.
+    settings
+        The model's thresholds.
+
+    Returns
+    -------
+    mask
+        The features' pixels, ``[n, feature, s, s]``.
+    """
+    thresholds = np.array(settings.mask_threshold, np.float32)[:, None, None]
+    above = np.asarray(probabilities)[:, settings.index] > thresholds
+    return np.asarray(above & valid.any(axis=1)[:, None])
+
+
 def measure_features(
     probabilities: npt.NDArray[np.floating],
     presence: npt.NDArray[np.floating],
@@ -208,15 +222,17 @@ def measure_features(
     white = (np.asarray(sigma, np.float64) / (native_scale * scale[:, None])) ** 2
     chosen = np.asarray(probabilities)[:, settings.index]
     thresholds = np.array(settings.mask_threshold, np.float32)[:, None, None]
-    mask = (chosen > thresholds) & valid.any(axis=1)[:, None]
+    mask = feature_masks(probabilities, valid, settings)
     doubtful = (chosen > DOUBTFUL * thresholds).any(axis=1)
     host, residual, rings, neighbours = _subtract(image, valid, doubtful, white, scale)
-    value, filled = _fill(residual, valid, mask.any(axis=1), neighbours.compact)
+    value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact)
     own = np.ones(image[:, 0].shape, np.float32) if weights is None else np.asarray(weights, np.float32)
     part = mask * own[:, None]
     clear = valid & ~(doubtful | neighbours.any)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
-        flux, error = _fluxes(part, value, filled, residual, clear, host, rings, white, scale, settings)
+        flux, error = flux_under_masks(
+            part, value, filled, residual, clear, host, rings, white, scale, settings
+        )
     seen = valid.any(axis=(2, 3))[:, None] & mask.any(axis=(2, 3))[:, :, None]
     flux, error = (np.where(seen, array, np.nan) for array in (flux, error))
     host_flux = np.where(valid.any(axis=(2, 3)), host.flux, np.nan)
@@ -268,52 +284,6 @@ def _subtract(
     neighbours = find_neighbours(detection - first.light[:, 0], found, doubtful, centre, least)
     host = fit_host(image, valid & ~(doubtful | neighbours.any)[:, None], rings, scale)
     return host, image - host.light, rings, neighbours
-
-
-def _fill(residual: Floats, valid: Bools, mask: Bools, compact: Bools) -> tuple[Floats, Bools]:
-    """Return the features' light, filled in where it is covered.
-
-    Also return where it was filled in, ``[n, band, s, s]``.
-    """
-    good = valid & (mask & ~compact)[:, None]
-    missing = mask[:, None] & ~good
-    value = np.where(good, residual, 0.0).astype(np.float32)
-    for i in np.flatnonzero(missing.any(axis=(1, 2, 3))):
-        width = (0.0, FILL_WIDTH, FILL_WIDTH)
-        total = gaussian_filter(value[i], width, truncate=5.0)
-        weight = gaussian_filter(good[i].astype(np.float32), width, truncate=5.0)
-        near = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
-        value[i] = np.where(missing[i], near, value[i])
-    return value, missing
-
-
-def _fluxes(
-    part: Floats,
-    value: Floats,
-    filled: Bools,
-    residual: Floats,
-    clear: Bools,
-    host: HostModel,
-    rings: Rings,
-    white: Doubles,
-    scale: Doubles,
-    settings: FeatureSettings,
-) -> tuple[Doubles, Doubles]:
-    """Return fluxes and their errors (nJy), ``[n, feature, band]``."""
-    area = (scale**2)[:, None, None]
-    n, n_features, size, _ = part.shape
-    weights = part.reshape(n, n_features, -1)
-    flat = value.reshape(n, value.shape[1], -1).transpose(0, 2, 1)
-    total = (weights @ flat).astype(np.float64)
-    replaced = weights @ np.where(filled, value, 0.0).reshape(n, value.shape[1], -1).transpose(0, 2, 1)
-    fluctuations = measure_fluctuations(residual, clear, white)
-    along = np.asarray(rings.gather(part), np.float32).sum(axis=3, dtype=np.float64)
-    uneven = (along * np.minimum(along, HOST_COHERENCE)) @ (host.scatter**2).transpose(0, 2, 1)
-    variance = fluctuations.variance(along.sum(axis=2)) + uneven + (FILL_ERROR * replaced) ** 2
-    factor = area * np.array(settings.flux_scale)[:, None]
-    flux = factor * total
-    relative = np.array(settings.flux_error)[:, None]
-    return flux, np.sqrt(factor**2 * variance + (relative * flux) ** 2)
 
 
 def _covered(mask: Bools, compact: Bools) -> Doubles:

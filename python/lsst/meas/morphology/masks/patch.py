@@ -103,7 +103,7 @@ class PatchMask:
         part, rows, columns = self._window(bits != 0, x, y, scale)
         self.bits[part] |= bits[rows[:, None], columns]
 
-    def claim(self, claim: Floats, x: float, y: float, scale: float) -> None:
+    def claim(self, claim: Floats, x: float, y: float, scale: float) -> tuple[slice, slice]:
         """Register an object's claim on the light of pixels.
 
         Parameters
@@ -115,24 +115,28 @@ class PatchMask:
             Position of the object in the tract's pixels.
         scale
             Tract pixels per stamp pixel.
+
+        Returns
+        -------
+        part
+            Rows and columns of the patch that hold all pixels it claims.
         """
         part, rows, columns = self._window(claim > 0.0, x, y, scale)
         painted = claim[rows[:, None], columns]
         self.claims[part] += painted
         claimants = self.claimants[part]
         claimants += ((painted > 0.0) & (claimants < 255)).view(np.uint8)
+        return part
 
-    def contested(self, claim: Floats, x: float, y: float, scale: float) -> bool:
-        """Return whether another object claims one of an object's pixels.
+    def contested(self, part: tuple[slice, slice]) -> bool:
+        """Return whether two objects claim a pixel of a part of the patch.
 
         Parameters
         ----------
-        claim, x, y, scale
-            As they were given to `claim`.
+        part
+            What `claim` returned.
         """
-        part, rows, columns = self._window(claim > 0.0, x, y, scale)
-        mine = claim[rows[:, None], columns] > 0.0
-        return bool((self.claimants[part][mine] > 1).any())
+        return bool((self.claimants[part] > 1).any())
 
     def weights(self, claim: Floats, x: float, y: float, scale: float) -> Floats:
         """Return an object's own part of the light in its stamp's pixels.

@@ -39,6 +39,9 @@ from .source import CoaddSource, open_coadd, reading
 
 Floats = npt.NDArray[np.float64]
 
+_NORTH_STEP = 1e-4
+"""Step in declination (degrees) that tells where north is."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
@@ -54,6 +57,9 @@ class Geometry:
     """Function from right ascension and declination (ICRS, degrees, ``[n]``)
     to x and y in the tract's pixels, where integers are pixel centres.
     """
+
+    sky_projection: Any = None
+    """The `lsst.images.SkyProjection` of a cell coadd."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,6 +77,29 @@ class Geometry:
         """
         x0, y0, x1, y1 = self.bbox
         return np.asarray((x >= x0 - 0.5) & (x < x1 - 0.5) & (y >= y0 - 0.5) & (y < y1 - 0.5))
+
+    def north(self, ra: Floats, dec: Floats) -> Floats:
+        """Return the direction of north in the tract's pixels.
+
+        Parameters
+        ----------
+        ra, dec
+            Positions (ICRS, degrees), ``[n]``.
+
+        Returns
+        -------
+        angle
+            Angles from the x axis, through y (radians), ``[n]``; NaN where
+            the position is.
+        """
+        angle = np.full(len(ra), np.nan)
+        good = np.isfinite(ra) & np.isfinite(dec)
+        if good.any():
+            # The step goes south, so that it never goes beyond the pole.
+            x0, y0 = self.sky_to_pixel(ra[good], dec[good] - _NORTH_STEP)
+            x1, y1 = self.sky_to_pixel(ra[good], dec[good])
+            angle[good] = np.arctan2(y1 - y0, x1 - x0)
+        return angle
 
 
 def read_geometry(source: CoaddSource) -> Geometry:
@@ -98,7 +127,10 @@ def read_geometry(source: CoaddSource) -> Geometry:
         projection = reader.get_component("sky_projection")
         bbox = (int(box.x.start), int(box.y.start), int(box.x.stop), int(box.y.stop))
         return Geometry(
-            bbox=bbox, pixel_scale=_pixel_scale(projection, bbox), sky_to_pixel=_sky_to_pixel(projection)
+            bbox=bbox,
+            pixel_scale=_pixel_scale(projection, bbox),
+            sky_to_pixel=_sky_to_pixel(projection),
+            sky_projection=projection,
         )
 
 

@@ -76,6 +76,9 @@ class Planes:
     ``[band, y, x]``; `None` if it was not kept.
     """
 
+    restored_bands: frozenset[str] = frozenset()
+    """Bands whose subtracted background was added again."""
+
     @property
     def x0(self) -> int:
         """First column, in the tract's pixels."""
@@ -158,29 +161,26 @@ def read_planes(
     )
     reading_options = _Options(tuple(bad_mask_planes), check_variance or keep_variance, restore_background)
     with ThreadPoolExecutor(max(1, threads), thread_name_prefix="coadd") as pool:
-        futures = []
+        futures = {}
         for i, band in enumerate(bands):
             if band in planes.missing_bands:
                 planes.reasons[i] = Reason.NO_DATA
                 continue
-            futures.append(
-                pool.submit(
-                    _read_band,
-                    by_band[band],
-                    cover,
-                    reading_options,
-                    planes.image[i],
-                    planes.reasons[i],
-                    None if planes.variance is None else planes.variance[i],
-                )
+            futures[band] = pool.submit(
+                _read_band,
+                by_band[band],
+                cover,
+                reading_options,
+                planes.image[i],
+                planes.reasons[i],
+                None if planes.variance is None else planes.variance[i],
             )
         try:
-            for future in futures:
-                future.result()
+            restored = frozenset(band for band, future in futures.items() if future.result())
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return planes
+    return dataclasses.replace(planes, restored_bands=restored)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,8 +199,11 @@ def _read_band(
     image: npt.NDArray[np.float32],
     reasons: npt.NDArray[np.uint8],
     variance: npt.NDArray[np.float32] | None,
-) -> None:
-    """Read one band's pixels into arrays ``[y, x]`` of the cover's box."""
+) -> bool:
+    """Read one band's pixels into arrays ``[y, x]`` of the cover's box.
+
+    Return whether a background was added.
+    """
 
     def fill(bbox: tuple[int, int, int, int], read: PixelReader) -> None:
         if bbox != cover.bbox:
@@ -217,14 +220,14 @@ def _read_band(
             )
 
     if not cover.boxes:
-        return
+        return False
     if source.exposure is not None:
         with reading(source):
             fill(
                 bounding_box(source.exposure),
                 lambda box: read_exposure(source.exposure, box, check_variance=options.read_variance),
             )
-        return
+        return False
     with open_coadd(source) as reader:
         box = reader.get_component("bbox")
         unit = reader.get_component("unit")
@@ -234,6 +237,7 @@ def _read_band(
             lambda box: _read_cells(reader, box, unit, options.read_variance, background),
         )
     _LOG.debug("Read %s", source)
+    return background is not None
 
 
 def _subtracted(reader: Any) -> Any:

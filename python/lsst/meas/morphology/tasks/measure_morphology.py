@@ -57,10 +57,11 @@ from ..pixels.geometry import read_geometry
 from ..pixels.planes import read_planes
 from ..pixels.source import CoaddSource
 from ..pixels.stamps import cut_stamps, stamp_boxes
-from ..pixels.targets import Targets, required_columns, select_targets
+from ..pixels.targets import Targets, select_targets
 from ..tables.assemble import embedding_table, morphology_table
 from .measurements import MeasurementCollector, Measurements
 from .options import EngineConfig, PixelsConfig, SelectionConfig
+from .patch_inputs import coadd_source, keep_bands, read_objects
 from .stopwatch import Stopwatch
 
 
@@ -126,9 +127,7 @@ class MeasureMorphologyConnections(
         Where a patch has none of the model's bands its first coadd stays,
         for its geometry, so that its objects get (flagged) rows.
         """
-        connection, refs = inputs["coadds"]
-        wanted = [ref for ref in refs if ref.dataId["band"] in self.config.bands]
-        adjusted = {"coadds": (connection, wanted or sorted(refs)[:1])}
+        adjusted = {"coadds": keep_bands(*inputs["coadds"], self.config.bands)}
         super().adjustQuantum({**inputs, **adjusted}, outputs, label, data_id)
         return adjusted, {}
 
@@ -178,10 +177,13 @@ class MeasureMorphologyTask(PipelineTask):
         assert data_id is not None
         stopwatch = Stopwatch()
         with stopwatch.stage("objects"):
-            objects = self._read_objects(butlerQC.get(inputRefs.object))
+            objects = read_objects(butlerQC.get(inputRefs.object), self.config.selection.to_selection())
         result = self.run(
             objects=objects,
-            sources=[self._source(handle) for handle in butlerQC.get(list(inputRefs.coadds))],
+            sources=[
+                coadd_source(handle, self.config.coaddStorageClass)
+                for handle in butlerQC.get(list(inputRefs.coadds))
+            ],
             tract=int(data_id["tract"]),
             patch=int(data_id["patch"]),
             engine=engine,
@@ -251,6 +253,7 @@ class MeasureMorphologyTask(PipelineTask):
                 threads=self.config.pixels.readThreads,
                 bad_mask_planes=tuple(self.config.pixels.badMaskPlanes),
                 check_variance=self.config.pixels.checkVariance,
+                restore_background=self.config.pixels.restoreBackground,
             )
         batches = cut_stamps(
             planes,
@@ -304,25 +307,6 @@ class MeasureMorphologyTask(PipelineTask):
             raise InvalidQuantumError(
                 f"The {origin} has no embedding: set the config field doEmbeddings=False."
             )
-
-    def _read_objects(self, handle: Any) -> dict[str, npt.NDArray[Any]]:
-        """Read the columns that selecting targets needs."""
-        names = required_columns(
-            set(handle.get(component="columns")), self.config.selection.to_selection(), table=str(handle.ref)
-        )
-        table = handle.get(parameters={"columns": list(names)})
-        return {name: np.ma.asarray(table[name]) for name in names}
-
-    def _source(self, handle: Any) -> CoaddSource:
-        """Say where a coadd's pixels come from.
-
-        Files are only located here, on the quantum's own thread: a handle
-        can't be read by another thread under ``run-qbb``.
-        """
-        band, label = str(handle.dataId["band"]), str(handle.ref)
-        if self.config.coaddStorageClass == "CellCoadd":
-            return CoaddSource(band=band, label=label, uri=handle.butler.getURI(handle.ref))
-        return CoaddSource(band=band, label=label, exposure=handle.get())
 
     def _assemble(self, targets: Targets, measurements: Measurements, manifest: Manifest) -> Struct:
         """Make the output tables."""

@@ -62,6 +62,12 @@ class SelectionConfig(Config):
         default=0.7,
         optional=True,
     )
+    minRadius = Field[float](
+        doc="Least radius that holds nearly all light, exclusive (arcsec; about three half-light radii). An "
+        "object without one passes. None: no cut.",
+        default=None,
+        optional=True,
+    )
 
     def to_selection(self) -> TargetSelection:
         """Return the cuts as the value that `select_targets` takes."""
@@ -71,6 +77,7 @@ class SelectionConfig(Config):
             magnitude_band=self.magnitudeBand,
             min_signal_to_noise=self.minSignalToNoise,
             min_radius_over_psf=self.minRadiusOverPsf,
+            min_radius=self.minRadius,
         )
 
 
@@ -87,6 +94,11 @@ class PixelsConfig(Config):
     checkVariance = Field[bool](
         doc="Read the variance too, and take pixels whose variance is not finite as invalid.",
         default=True,
+    )
+    restoreBackground = Field[bool](
+        doc="Add the background that was subtracted from a coadd to its image, where the file has it: the "
+        "light of large objects is part of it.",
+        default=False,
     )
 
 
