@@ -137,7 +137,7 @@ def test_a_missing_band_is_empty_sky() -> None:
         ({"tides": {"planes": ["tail", "tail"]}}, "named twice"),
         ({"tides": {"planes": ["tail"], "threshold": {"shell": 0.5}}}, "threshold names the planes"),
         ({"tides": {"planes": ["tail"], "mask_threshold": {"tail": 1.5}}}, "mask_threshold.tail"),
-        ({"architecture": {"kind": "unet", "depths": [1], "widths": [4, 4]}}, "1 depths for 2 widths"),
+        ({"architecture": {"kind": "unet", "depths": [1, 1, 1], "widths": [4, 4]}}, "3 depths for 2 widths"),
         ({"tides": None}, "no head"),
     ],
 )  # fmt: skip
