@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ..errors import LabelError, MissingColumnError
@@ -113,6 +114,10 @@ class LabelTable:
         if len(lengths) > 1:
             raise LabelError(f"{source} has columns of different lengths: {sorted(lengths)}.")
         return cls(source, columns)
+
+    def __getitem__(self, rows: npt.NDArray[Any]) -> Self:
+        """Return the rows that an index array or a mask selects."""
+        return dataclasses.replace(self, columns={name: c[rows] for name, c in self.columns.items()})
 
     def column(self, name: str) -> np.ma.MaskedArray[Any, Any]:
         """Return a column.

@@ -23,9 +23,10 @@
 
 from __future__ import annotations
 
-__all__ = ("RepositoryOptions", "cut_labelled")
+__all__ = ("RepositoryOptions", "cut_labelled", "labelled_patches")
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -46,6 +47,7 @@ from ..pixels.source import CoaddSource
 from ..pixels.stamps import Stamps, cut_stamps, stamp_boxes
 from ..pixels.targets import Targets, TargetSelection, required_columns, select_targets
 from .label_table import DEC_COLUMNS, ID_COLUMNS, RA_COLUMNS, LabelTable
+from .labelled_patch import LabelledPatch
 from .stamp_set import StampSet, match_ids, match_positions
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +55,9 @@ _LOG = logging.getLogger(__name__)
 _NO_CUTS = TargetSelection(
     min_extendedness=None, max_magnitude=None, min_signal_to_noise=None, min_radius_over_psf=None
 )
+
+_BATCH = 256
+"""Stamps that are cut at a time."""
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -118,32 +123,13 @@ def cut_labelled(
     MissingColumnError
         Raised if an object table lacks a column that is needed.
     """
-    options = options or RepositoryOptions()
-    parts: list[StampSet] = []
+    parts = [_empty(manifest)]
     found = 0
-    pending = np.ones(len(table), np.bool_)
-    for tract, handle, candidates in _tracts(butler, collections, table, options):
-        # Where tracts overlap a position may be near an object of each.
-        objects, object_rows, label_rows = _match(handle, table, candidates[pending[candidates]])
-        options = dataclasses.replace(options, skymap=str(handle.dataId["skymap"]))
-        pending[label_rows] = False
-        patches = np.asarray(objects["patch"][object_rows])
-        for patch in np.unique(patches):
-            chosen = patches == patch
-            part = _cut_patch(
-                butler,
-                collections,
-                {name: column[object_rows[chosen]] for name, column in objects.items()},
-                tract=tract,
-                patch=int(patch),
-                manifest=manifest,
-                options=options,
-            )
-            part = _with_label_positions(part, objects, object_rows[chosen], table, label_rows[chosen])
-            parts.append(part)
-            found += int(chosen.sum())
-            if progress is not None:
-                progress(found)
+    for patch in labelled_patches(butler, collections, table, manifest, options=options):
+        parts += [stamps for stamps, _ in patch.cut()]
+        found += len(patch.rows)
+        if progress is not None:
+            progress(found)
     if not sum(map(len, parts)):
         raise LabelError(
             f"No object of {table.source} could be measured in the collections {collections}: {found} were"
@@ -152,6 +138,58 @@ def cut_labelled(
     if found < len(table):
         _LOG.warning("%d of %d rows of %s are no object here", len(table) - found, len(table), table.source)
     return _join(parts)
+
+
+def labelled_patches(
+    butler: Butler,
+    collections: str | Sequence[str],
+    table: LabelTable,
+    manifest: Manifest,
+    *,
+    options: RepositoryOptions | None = None,
+) -> Iterator[LabelledPatch]:
+    """Find the patches of labelled objects, one after the other.
+
+    Parameters
+    ----------
+    butler, collections, table, manifest, options
+        As in `cut_labelled`.
+
+    Yields
+    ------
+    patch
+        A patch with labelled objects. No label is in two of them.
+
+    Raises
+    ------
+    LabelError
+        Raised if the table has neither ids nor positions.
+    MissingColumnError
+        Raised if an object table lacks a column that is needed.
+    """
+    options = options or RepositoryOptions()
+    pending = np.ones(len(table), np.bool_)
+    for tract, handle, candidates in _tracts(butler, collections, table, options):
+        # Where tracts overlap a position may be near an object of each.
+        objects, object_rows, label_rows = _match(handle, table, candidates[pending[candidates]])
+        here = dataclasses.replace(options, skymap=str(handle.dataId["skymap"]))
+        pending[label_rows] = False
+        patches = np.asarray(objects["patch"][object_rows])
+        for patch in np.unique(patches):
+            chosen = patches == patch
+            cut = functools.partial(
+                _cut_patch,
+                butler,
+                collections,
+                {name: column[object_rows[chosen]] for name, column in objects.items()},
+                label_rows[chosen],
+                table,
+                tract=tract,
+                patch=int(patch),
+                manifest=manifest,
+                options=here,
+            )
+            yield LabelledPatch(f"{tract}-{patch}", label_rows[chosen], cut)
 
 
 def _tracts(
@@ -229,13 +267,15 @@ def _cut_patch(
     butler: Butler,
     collections: str | Sequence[str],
     objects: Columns,
+    label_rows: npt.NDArray[np.intp],
+    table: LabelTable,
     *,
     tract: int,
     patch: int,
     manifest: Manifest,
     options: RepositoryOptions,
-) -> StampSet:
-    """Cut the stamps of some objects of one patch."""
+) -> Iterator[tuple[StampSet, npt.NDArray[np.intp]]]:
+    """Cut the stamps of some objects of one patch, batch by batch."""
     refs = butler.query_datasets(
         options.coadd,
         collections=collections,
@@ -243,13 +283,10 @@ def _cut_patch(
         | ({} if options.skymap is None else {"skymap": options.skymap}),
         explain=False,
     )
-    wanted = [ref for ref in refs if ref.dataId["band"] in manifest.bands]
-    if not wanted:
+    sources = [_source(butler, ref) for ref in refs if ref.dataId["band"] in manifest.bands]
+    if not sources:
         _LOG.warning("Patch %d of tract %d has no coadd of the model's bands", patch, tract)
-        return _empty(manifest)
-    sources = [
-        CoaddSource(band=str(ref.dataId["band"]), label=str(ref), uri=butler.getURI(ref)) for ref in wanted
-    ]
+        return
     geometry = read_geometry(sources[0])
     targets = select_targets(objects, tract=tract, patch=patch, selection=_NO_CUTS, geometry=geometry)
     boxes = stamp_boxes(
@@ -265,9 +302,23 @@ def _cut_patch(
         stamp_size=manifest.stamp_size,
         bands=manifest.bands,
         optional_bands=manifest.optional_bands,
-        batch_size=max(len(targets), 1),
+        batch_size=_BATCH,
     )
-    return next((_measured(stamps, targets) for stamps in batches), _empty(manifest))
+    of_label = np.asarray(objects["objectId"], np.int64)
+    order = np.argsort(of_label)
+    for index, stamps in enumerate(batches):
+        cut = _measured(stamps, targets[index * _BATCH : (index + 1) * _BATCH])
+        assert cut.object_id is not None
+        rows = label_rows[order[np.searchsorted(of_label[order], cut.object_id)]]
+        yield _with_label_positions(cut, table, rows), rows
+
+
+def _source(butler: Butler, ref: DatasetRef) -> CoaddSource:
+    """Say where a coadd's pixels come from, as its storage class has it."""
+    band, label = str(ref.dataId["band"]), str(ref)
+    if ref.datasetType.storageClass_name.startswith("Exposure"):
+        return CoaddSource(band=band, label=label, exposure=butler.get(ref))
+    return CoaddSource(band=band, label=label, uri=butler.getURI(ref))
 
 
 def _measured(stamps: Stamps, targets: Targets) -> StampSet:
@@ -283,26 +334,12 @@ def _measured(stamps: Stamps, targets: Targets) -> StampSet:
     )
 
 
-def _with_label_positions(
-    stamps: StampSet,
-    objects: Columns,
-    object_rows: npt.NDArray[np.intp],
-    table: LabelTable,
-    label_rows: npt.NDArray[np.intp],
-) -> StampSet:
+def _with_label_positions(stamps: StampSet, table: LabelTable, label_rows: npt.NDArray[np.intp]) -> StampSet:
     """Give stamps the positions of their labels, where those have any."""
     ra, dec = table.find(RA_COLUMNS), table.find(DEC_COLUMNS)
-    if ra is None or dec is None or not len(stamps):
+    if ra is None or dec is None:
         return stamps
-    assert stamps.object_id is not None
-    of_label = np.asarray(objects["objectId"][object_rows], np.int64)
-    order = np.argsort(of_label)
-    rows = label_rows[order[np.searchsorted(of_label[order], stamps.object_id)]]
-    return dataclasses.replace(
-        stamps,
-        ra=_floats(ra[rows]),
-        dec=_floats(dec[rows]),
-    )
+    return dataclasses.replace(stamps, ra=_floats(ra[label_rows]), dec=_floats(dec[label_rows]))
 
 
 def _empty(manifest: Manifest) -> StampSet:

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("StampSet", "match_labels")
+__all__ = ("StampSet", "match_labels", "matching_rows")
 
 import dataclasses
 import logging
@@ -182,6 +182,35 @@ def match_labels(stamps: StampSet, table: LabelTable) -> tuple[npt.NDArray[np.in
         Raised if nothing matches, an id is repeated, or the numbers differ
         where there is neither id nor position.
     """
+    stamp_rows, label_rows = matching_rows(stamps, table)
+    if not len(label_rows):
+        raise LabelError(f"No row of {table.source} belongs to any of the {len(stamps)} stamps.")
+    if missing := len(table) - len(label_rows):
+        _LOG.warning("%d of %d rows of %s have no stamp", missing, len(table), table.source)
+    return stamp_rows, label_rows
+
+
+def matching_rows(stamps: StampSet, table: LabelTable) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Find out which stamp belongs to which label, if any does.
+
+    Parameters
+    ----------
+    stamps
+        The stamps.
+    table
+        The labels.
+
+    Returns
+    -------
+    stamp_rows, label_rows
+        As of `match_labels`; possibly none.
+
+    Raises
+    ------
+    LabelError
+        Raised if an id is repeated, or the numbers differ where there is
+        neither id nor position.
+    """
     ids, ra, dec = table.find(ID_COLUMNS), table.find(RA_COLUMNS), table.find(DEC_COLUMNS)
     if ids is not None and stamps.object_id is not None:
         stamp_rows, label_rows = match_ids(stamps.object_id, ids, table.source)
@@ -194,10 +223,6 @@ def match_labels(stamps: StampSet, table: LabelTable) -> tuple[npt.NDArray[np.in
                 " nor positions: without them, both must have the same order and number."
             )
         stamp_rows = label_rows = np.arange(len(table))
-    if not len(label_rows):
-        raise LabelError(f"No row of {table.source} belongs to any of the {len(stamps)} stamps.")
-    if missing := len(table) - len(label_rows):
-        _LOG.warning("%d of %d rows of %s have no stamp", missing, len(table), table.source)
     return stamp_rows, label_rows
 
 
