@@ -35,7 +35,7 @@ from click.testing import CliRunner, Result
 
 from lsst.meas.morphology.cli.main import main
 from lsst.meas.morphology.questions.tree import QuestionTree
-from lsst.meas.morphology.simulation.frozen_definition import EVALUATION_V1
+from lsst.meas.morphology.simulation.frozen_definition import EVALUATION_V2
 from lsst.meas.morphology.simulation.frozen_set import CONCENTRATION, draw_sample
 from lsst.meas.morphology.validation.bars import check_bars
 from lsst.meas.morphology.validation.evaluation import LabelledPredictions, evaluate
@@ -48,7 +48,7 @@ SIZE = 24
 
 def oracle(number: int, *, known: bool = True, selected: bool = False) -> LabelledPredictions:
     """Return the predictions of who knows the truth."""
-    sample = draw_sample(EVALUATION_V1.samples[0], quick=number)
+    sample = draw_sample(EVALUATION_V2.samples[0], quick=number)
     truth = sample.objects.probabilities
     return LabelledPredictions(
         name="natural",
@@ -190,7 +190,7 @@ def test_models_of_other_stamps_are_compared_on_the_same_galaxies(
     other = make_package(seed=3, stamp_size=28)
     for pair in ((package, other), (package, package)):
         result = run("compare", *pair, "--quick", "--threads", 1)
-        assert "tiny 1.0.0 against tiny 1.0.0 on evaluation-v1 (a few)" in result.output
+        assert "tiny 1.0.0 against tiny 1.0.0 on evaluation-v2 (a few)" in result.output
         assert "smoothOrFeatured        256" in result.output
 
 

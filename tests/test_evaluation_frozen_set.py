@@ -36,7 +36,7 @@ from lsst.meas.morphology.model.manifest import Manifest
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.questions.tree import QuestionTree
 from lsst.meas.morphology.simulation.checksums import truth_checksum
-from lsst.meas.morphology.simulation.frozen_definition import EVALUATION_V1
+from lsst.meas.morphology.simulation.frozen_definition import EVALUATION_V2
 from lsst.meas.morphology.simulation.frozen_set import (
     check_model,
     draw_sample,
@@ -47,7 +47,7 @@ from lsst.meas.morphology.simulation.objects import draw_objects, select_by_winn
 from lsst.meas.morphology.simulation.votes import UNTAUGHT
 
 RUBIN = QuestionTree.load("rubin")
-NATURAL, STRATIFIED = EVALUATION_V1.samples
+NATURAL, STRATIFIED = EVALUATION_V2.samples
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,9 @@ def spirals(n: int, **changes: object) -> GalaxyParameters:
         "clumpiness": zero,
         "disturbance": zero,
         "companion_ratio": zero,
+        "ring_strength": zero,
+        "lopsidedness": zero,
+        "size_error": np.ones(n),
     }
     return dataclasses.replace(p, **(values | changes))
 

@@ -42,7 +42,7 @@ from ..inference.options import EngineOptions
 from ..model.manifest import Manifest
 from ..model.package import ModelPackage
 from ..model.shipped import find_model
-from ..simulation.frozen_definition import EVALUATION_V1
+from ..simulation.frozen_definition import EVALUATION_V2
 from ..validation.comparison import compare_likelihoods
 from .evaluate import QUICK, try_models
 from .exams import Exam, frozen_exams, own_exam, view
@@ -176,7 +176,7 @@ def _exams(
     """Return the samples that are compared on."""
     if votes is not None and stamps is not None:
         return [own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column)]
-    return list(frozen_exams(EVALUATION_V1, manifest, quick=QUICK if quick else None))
+    return list(frozen_exams(EVALUATION_V2, manifest, quick=QUICK if quick else None))
 
 
 def _run(packages: Sequence[ModelPackage], exams: Sequence[Exam], threads: int) -> list[_Result]:

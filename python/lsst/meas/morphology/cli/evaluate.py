@@ -38,7 +38,7 @@ from ..inference.engine import Engine
 from ..inference.options import EngineOptions
 from ..model.package import ModelPackage
 from ..model.shipped import find_model
-from ..simulation.frozen_definition import EVALUATION_V1
+from ..simulation.frozen_definition import EVALUATION_V2
 from ..validation.evaluation import SampleEvaluation, evaluate
 from ..validation.page import write_page
 from ..validation.plots import draw_evaluation
@@ -98,7 +98,7 @@ def command(
 ) -> None:
     """Evaluate MODEL, a package or the name of one that ships with the code.
 
-    Without --votes and --stamps it is tried on the frozen set evaluation-v1
+    Without --votes and --stamps it is tried on the frozen set evaluation-v2
     of simulated galaxies, whose truth is known: as on the sky, and rich in
     every answer.
     """
@@ -109,7 +109,7 @@ def command(
     manifest = package.manifest
     engine = Engine.from_package(package, EngineOptions(backend=backend, device=device, threads=threads))
     if votes is None or stamps is None:
-        exams = list(frozen_exams(EVALUATION_V1, manifest, quick=QUICK if quick else None))
+        exams = list(frozen_exams(EVALUATION_V2, manifest, quick=QUICK if quick else None))
     else:
         exams = [own_exam(votes, stamps, manifest.tree, suffix=suffix, id_column=id_column, by=by)]
     evaluations = [try_models([engine], exam, without_bands=without_band)[0] for exam in exams]

@@ -89,6 +89,11 @@ class ResNetArchitecture(Record):
     distance: bool | None = None
     """Whether each pixel's distance from the object is shown as well."""
 
+    pooling: Literal["mean", "zones"] | None = None
+    """How the last maps become a vector: by their mean, also if not given,
+    or by their means inside and outside the central half of the stamp and
+    their largest value, three times as many features."""
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(self.depths) != len(self.widths):

@@ -80,6 +80,8 @@ def build_encoder(architecture: Architecture, channels: int) -> tuple[nn.Module,
         case TimmArchitecture():
             return _timm_encoder(architecture, channels)
     width = architecture.widths[-1]
+    if isinstance(architecture, ResNetArchitecture) and architecture.pooling == "zones":
+        return nn.Sequential(*stages, _ZonePool(), nn.LayerNorm(3 * width)), 3 * width
     return nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(width)), width
 
 
@@ -191,6 +193,24 @@ class _LocalContrast(nn.Module):
         # One axis after the other takes a fraction of the time.
         near, far = (_mean(_mean(shown, (1, side)), (side, 1)) for side in (3, 9))
         return torch.cat([image, _CONTRAST_GAIN * (near - far)], dim=1)
+
+
+class _ZonePool(nn.Module):
+    """Means inside and outside the central half, and the largest value.
+
+    The object is in the central half, its surroundings outside: what is
+    seen in both, such as stars and clumps, means different things. A mean
+    over all loses what is seen once, such as a companion.
+    """
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        size = maps.shape[-1]
+        axis = (torch.arange(size, device=maps.device) - (size - 1) / 2.0).abs() < size / 4.0
+        inside = (axis[:, None] & axis).to(maps.dtype)
+        count = inside.sum()
+        within = (maps * inside).sum(dim=(2, 3))
+        around = maps.sum(dim=(2, 3)) - within
+        return torch.cat([within / count, around / (size * size - count), maps.amax(dim=(2, 3))], dim=1)
 
 
 def _mean(image: torch.Tensor, sides: tuple[int, int]) -> torch.Tensor:

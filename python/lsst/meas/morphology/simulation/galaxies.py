@@ -280,7 +280,7 @@ def draw_parameters(
     half_light *= np.where(disk, 1.4 if training else 1.0, 1.0 if training else 0.8)
     half_light = np.clip(half_light, 0.25, 12.0)
     bulge_fraction = np.where(rng.random(n) < 0.18, 0.0, rng.beta(0.9, 2.6, n))
-    barred = rng.choice(3, n, p=[0.40, 0.25, 0.35] if training else [0.55, 0.25, 0.20])
+    barred = rng.choice(3, n, p=[0.30, 0.22, 0.48] if training else [0.55, 0.25, 0.20])
     bar_strength = np.choose(barred, [np.zeros(n), rng.uniform(0.2, 0.45, n), rng.uniform(0.6, 1.0, n)])
     armed = rng.random(n) < np.where(bulge_fraction > 0.5, 0.25, 0.8 if training else 0.7)
     stage = rng.choice(4, n, p=[0.76, 0.08, 0.07, 0.09] if training else [0.91, 0.04, 0.02, 0.03])

@@ -62,7 +62,7 @@ def add_patches(p: GalaxyParameters, image: Image, light: Floats, u: Image, v: I
     """Add the young stars of irregular disks in place.
 
     An exponential disk, brighter on the side away from the old stars, is
-    broken up by the sum of a few waves one to five scale lengths long.
+    broken up by the sum of a few waves, 1.5 to 5 scale lengths long.
 
     Parameters
     ----------
@@ -85,9 +85,15 @@ def add_patches(p: GalaxyParameters, image: Image, light: Floats, u: Image, v: I
     scale = q.half_light / 1.678
     details = uniform_details(q.seed + np.uint64(613), 3 * _WAVES).reshape(len(which), 3, _WAVES)
     x, y = u[which] / wide(scale), v[which] / wide(scale)
+    # Bent coordinates, since a few straight waves make a lattice.
+    bend = uniform_details(q.seed + np.uint64(617), 4)
+    x, y = (
+        x + 0.6 * np.sin(wide(0.9 + 0.9 * bend[:, 0]) * y + wide(6.3 * bend[:, 1])),
+        y + 0.6 * np.sin(wide(0.9 + 0.9 * bend[:, 2]) * x + wide(6.3 * bend[:, 3])),
+    )
     sum_of_waves = np.zeros_like(x)
     for k in range(_WAVES):
-        number = 2.0 * np.pi / (1.2 + 3.5 * details[:, 0, k])
+        number = 2.0 * np.pi / (1.5 + 3.5 * details[:, 0, k])
         azimuth, phase = 2.0 * np.pi * details[:, 1, k], 2.0 * np.pi * details[:, 2, k]
         sum_of_waves += np.sin(
             wide(number * np.cos(azimuth)) * x + wide(number * np.sin(azimuth)) * y + wide(phase)

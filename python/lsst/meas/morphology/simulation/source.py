@@ -62,6 +62,7 @@ class SimulatedSource:
         """Return a text that is the same for sources of the same stamps."""
         view = self.manifest.field_of_view.model_dump_json(exclude_none=True)
         return (
-            f"simulated galaxies, {self.mix} mix, {self.volunteers} volunteers, bands {''.join(self.manifest.bands)},"
-            f" {self.manifest.stamp_size} px, field of view {view}, tree {self.manifest.tree.name}"
+            f"simulated galaxies, {self.mix} mix, {self.volunteers} volunteers,"
+            f" bands {''.join(self.manifest.bands)}, {self.manifest.stamp_size} px,"
+            f" field of view {view}, tree {self.manifest.tree.name}"
         )

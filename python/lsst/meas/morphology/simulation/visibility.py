@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gamma
 
-from .disks import ARM_SHARE, BAR_SHARE, CLUMP_SHARE
+from .disks import ARM_SHARE, BAR_SHARE, CLUMP_SHARE, young_share
 from .galaxies import GalaxyParameters, Kind
 from .observing import NATIVE_SCALE, Conditions
 
@@ -171,7 +171,7 @@ def _visible_bar(
     share = BAR_SHARE * p.bar_strength
     over_disk = share / (1.0 - share) * 0.75 / (2.8 * p.bar_length**2 * p.bar_axis_ratio)
     over_disk *= 2.0 * np.pi * np.exp(0.7 * p.bar_length) / (1.0 - 0.25 * p.bar_strength)
-    own = (1.0 - ARM_SHARE * p.arm_strength - CLUMP_SHARE * p.clumpiness) * (1.0 - share)
+    own = (1.0 - young_share(p)) * (1.0 - share)
     length = p.bar_length * scale
     projected = length * np.hypot(np.cos(p.bar_angle), np.clip(q, 0.05, 1.0) * np.sin(p.bar_angle))
     breadth = 0.645 * length * p.bar_axis_ratio * np.sqrt(np.clip(q, 0.05, 1.0))

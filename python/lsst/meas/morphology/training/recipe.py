@@ -48,7 +48,9 @@ each with a tiny one for tests."""
 _BANDS = ("g", "r", "i")
 
 _ENCODERS: dict[str, Architecture] = {
-    "rubin": ResNetArchitecture(depths=(1, 2, 2, 2), widths=(24, 40, 80, 160), contrast=3, distance=True),
+    "rubin": ResNetArchitecture(
+        depths=(1, 2, 2, 2), widths=(24, 40, 80, 160), contrast=3, distance=True, pooling="zones"
+    ),
     "smoke": ResNetArchitecture(depths=(1, 1), widths=(8, 16), contrast=3, distance=True),
 }
 
