@@ -192,7 +192,9 @@ class StampStore[Stamps: StampArrays]:
     def make(self, index: int) -> None:
         """Make one shard."""
         stamps = self.kind.of(self.source(_shard_seed(self.seed, index), self.shard_size))
-        _write_atomically(self._path(index), safetensors.numpy.save(stamps.pack()))
+        # The format knows no other order of the axes, and does not say so.
+        arrays = {name: np.ascontiguousarray(array) for name, array in stamps.pack().items()}
+        _write_atomically(self._path(index), safetensors.numpy.save(arrays))
 
     def _path(self, index: int) -> pathlib.Path:
         return self.directory / f"shard-{index:05d}.safetensors"
