@@ -23,8 +23,8 @@
 
 Nothing but the debris differs between kinds. Each scene takes one encounter
 of every kind: the debris of one of them, or of none, and the companions of
-all, so that companions are as many, as bright and as near beside undisturbed
-hosts as beside those with tails, streams or shells.
+all (shells have none), so that companions are as many, as bright and as near
+beside undisturbed hosts as beside those with tails, streams or shells.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from .snapshots import KINDS, Encounter
 
 type Floats = npt.NDArray[np.float64]
 
+_WITH_COMPANIONS = ("tail", "stream")
 _COMPANION_SHOWN = 0.6
 _FAINTEST_RATIO = 0.003
 _SHELL_TILT = 0.5
@@ -140,14 +141,20 @@ def draw_scenes(
     chosen = rng.integers(0, library.count, (n, len(KINDS)))
     times = rng.integers(0, library.times, (n, len(KINDS)))
     encounters = [
-        [library.encounter(*which) for which in zip(KINDS, row, when, strict=True)]
-        for row, when in zip(chosen.tolist(), times.tolist(), strict=True)
+        [
+            # What leaves no companion need not be read in vain.
+            library.encounter(name, int(chosen[k, j]), int(times[k, j]))
+            if name in _WITH_COMPANIONS or kind[k] == j + 1
+            else None
+            for j, name in enumerate(KINDS)
+        ]
+        for k in range(n)
     ]
-    rotations = np.stack([[_rotation(rng, e) for e in row] for row in encounters])
-    # A host spins like that of its tail, or any tail.
-    spin = np.stack([rotations[k, 0] @ row[0].axis for k, row in enumerate(encounters)])
-    hosts = draw_hosts(rng, spin)
+    rotations = np.array([[_rotation(rng, encounter) for encounter in row] for row in encounters])
     own = [row[k - 1] if k else None for k, row in zip(kind.tolist(), encounters, strict=True)]
+    hosts = draw_hosts(
+        rng, np.array([_spin(row, turns) for row, turns in zip(encounters, rotations, strict=True)])
+    )
     place, weight = [], []
     for k, encounter in enumerate(own):
         if encounter is None:
@@ -186,7 +193,14 @@ def _draw_conditions(
     return Conditions(bands, drawn.fwhm, each, sigma)
 
 
-def _rotation(rng: np.random.Generator, encounter: Encounter) -> Floats:
+def _spin(row: list[Encounter | None], rotations: Floats) -> Floats:
+    """Return the spin of the host of a scene's tails, shown or not."""
+    tails = row[KINDS.index("tail")]
+    assert tails is not None
+    return np.asarray(rotations[KINDS.index("tail")] @ tails.axis)
+
+
+def _rotation(rng: np.random.Generator, encounter: Encounter | None) -> Floats:
     """Draw a side to look from; shells are seen as such from some alone."""
     while True:
         q = rng.normal(size=4)
@@ -198,7 +212,7 @@ def _rotation(rng: np.random.Generator, encounter: Encounter) -> Floats:
                 [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
             ]
         )
-        if encounter.kind != "shell" or abs(turn[2] @ encounter.axis) < _SHELL_TILT:
+        if encounter is None or encounter.kind != "shell" or abs(turn[2] @ encounter.axis) < _SHELL_TILT:
             return turn
 
 
@@ -233,7 +247,7 @@ def _debris_flux(
 def _draw_companions(
     rng: np.random.Generator,
     hosts: GalaxyParameters,
-    encounters: list[list[Encounter]],
+    encounters: list[list[Encounter | None]],
     rotations: Floats,
 ) -> tuple[GalaxyParameters, npt.NDArray[np.int64], Floats, Floats, Floats]:
     """Place the companions of a scene's encounters, whatever debris it has."""
@@ -241,7 +255,7 @@ def _draw_companions(
     scene, x, y, ratio = [], [], [], []
     for k, row in enumerate(encounters):
         for j, encounter in enumerate(row):
-            if shown[k, j] and encounter.companion_ratio > _FAINTEST_RATIO:
+            if encounter is not None and shown[k, j] and encounter.companion_ratio > _FAINTEST_RATIO:
                 where = (rotations[k, j] @ encounter.companion.astype(np.float64)) * hosts.half_light[k]
                 scene.append(k)
                 x.append(where[0])
