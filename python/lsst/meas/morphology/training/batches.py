@@ -27,13 +27,13 @@ __all__ = ("AugmentOptions", "Batch", "BatchStream", "MarkedBatch", "StampBatch"
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 
 from .labelled import MarkedStamps, StampArrays
-from .shards import StampStore
+from .shards import Shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ class BatchStream:
         Raised if a window does not fill a single batch.
     """
 
-    def __init__(self, store: StampStore[Any], *, batch_size: int, window: int, seed: int) -> None:
+    def __init__(self, store: Shards, *, batch_size: int, window: int, seed: int) -> None:
         self._store = store
         self._batch_size = batch_size
         self._window = min(window, store.count)

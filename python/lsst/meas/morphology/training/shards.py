@@ -23,7 +23,15 @@
 
 from __future__ import annotations
 
-__all__ = ("AnySource", "MixedSource", "ShardStore", "StampSource", "StampStore")
+__all__ = (
+    "AnySource",
+    "MixedSource",
+    "ShardStore",
+    "Shards",
+    "StampSource",
+    "StampStore",
+    "write_atomically",
+)
 
 import dataclasses
 import json
@@ -96,6 +104,24 @@ class MixedSource:
         return f"{self.share:g} of ({self.second.describe()}), the rest of ({self.first.describe()})"
 
 
+class Shards(Protocol):
+    """Stamps in numbered shards of equal size."""
+
+    @property
+    def count(self) -> int:
+        """Number of shards."""
+        ...
+
+    @property
+    def shard_size(self) -> int:
+        """Stamps in each."""
+        ...
+
+    def load(self, index: int) -> StampArrays:
+        """Return a shard."""
+        ...
+
+
 class StampStore[Stamps: StampArrays]:
     """Stamps on disk, made in numbered shards by another process.
 
@@ -146,7 +172,7 @@ class StampStore[Stamps: StampArrays]:
         description = json.dumps({"source": source.describe(), "seed": seed, "shard_size": shard_size})
         label = directory / "store.json"
         if not label.exists():
-            _write_atomically(label, description.encode())
+            write_atomically(label, description.encode())
         elif label.read_text() != description:
             raise MorphologyError(
                 f"{directory} holds stamps of another source, seed or shard size: {label.read_text()};"
@@ -194,7 +220,7 @@ class StampStore[Stamps: StampArrays]:
         stamps = self.kind.of(self.source(_shard_seed(self.seed, index), self.shard_size))
         # The format knows no other order of the axes, and does not say so.
         arrays = {name: np.ascontiguousarray(array) for name, array in stamps.pack().items()}
-        _write_atomically(self._path(index), safetensors.numpy.save(arrays))
+        write_atomically(self._path(index), safetensors.numpy.save(arrays))
 
     def _path(self, index: int) -> pathlib.Path:
         return self.directory / f"shard-{index:05d}.safetensors"
@@ -240,7 +266,8 @@ def _produce(store: StampStore[Any], indices: list[int], parent: int) -> None:
         store.make(index)
 
 
-def _write_atomically(path: pathlib.Path, data: bytes) -> None:
+def write_atomically(path: pathlib.Path, data: bytes) -> None:
+    """Write a file that appears under its name only when it is complete."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(data)
     temporary.replace(path)
