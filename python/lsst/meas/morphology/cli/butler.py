@@ -36,6 +36,11 @@ def get_cli_subcommands() -> list[click.Command]:
     commands
         One command for each subcommand.
     """
-    from . import check_morphology, draw_morphology, ingest_model
+    from . import check_morphology, draw_morphology, ingest_model, inject_tides
 
-    return [check_morphology.command, draw_morphology.command, ingest_model.command]
+    return [
+        check_morphology.command,
+        draw_morphology.command,
+        ingest_model.command,
+        inject_tides.command,
+    ]

@@ -75,10 +75,13 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     modules={
         "calibrate": ".calibrate",
+        "calibrate-tides": ".calibrate_tides",
         "check-model": ".check_model",
         "compare": ".compare",
         "demo": ".demo",
         "evaluate": ".evaluate",
+        "evaluate-novelty": ".evaluate_novelty",
+        "evaluate-tides": ".evaluate_tides",
         "draw-sights": ".draw_sights",
         "export-galaxy-zoo": ".export_galaxy_zoo",
         "fine-tune": ".fine_tune",

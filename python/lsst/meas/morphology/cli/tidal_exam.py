@@ -23,10 +23,14 @@
 
 from __future__ import annotations
 
-__all__ = ("check_tides", "grade", "grade_all")
+__all__ = ("check_tides", "frozen_exam", "grade", "grade_all")
 
-from collections.abc import Callable, Iterable
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
+import click
 import numpy as np
 from scipy.special import expit
 
@@ -37,6 +41,9 @@ from ..masks.settings import FeatureSettings
 from ..model.heads import TidesHead
 from ..model.manifest import Manifest
 from ..model.pixel_units import in_model_unit
+from ..simulation.tidal.frozen import FrozenTides
+from ..simulation.tidal.frozen_definition import TidalSet
+from ..simulation.tidal.snapshots import KINDS
 from ..simulation.tidal.source import TidalStamps
 from ..surface_brightness import feature_depth, limit, mask_limit, truth_masks
 from ..validation.tidal_outcomes import WEIGHED, TidalOutcomes, TidalThresholds
@@ -70,6 +77,42 @@ def check_tides(manifest: Manifest) -> TidesHead:
     if _BAND not in manifest.bands:
         raise ModelMismatchError(f"Model {manifest.name} {manifest.version} does not look at {_BAND}.")
     return head
+
+
+@contextlib.contextmanager
+def frozen_exam(definition: TidalSet, directory: Path | None, *, quick: int | None) -> Iterator[FrozenTides]:
+    """Prepare a frozen set, with a progress bar.
+
+    Parameters
+    ----------
+    definition
+        The set.
+    directory
+        Where its encounters are, or are to be; `None` for a folder that is
+        gone when the context ends.
+    quick
+        Number of hosts instead of all.
+
+    Yields
+    ------
+    exam
+        The set.
+
+    Raises
+    ------
+    MorphologyError
+        Raised if the simulator no longer makes what was frozen.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        length = len(KINDS) * definition.encounters
+        with click.progressbar(length=length, label="Encounters", show_pos=True, width=30) as bar:
+            exam = FrozenTides.prepare(
+                definition,
+                directory or Path(temporary),
+                quick=quick,
+                progress=lambda done: bar.update(done - bar.pos),
+            )
+        yield exam
 
 
 def grade_all(
@@ -139,7 +182,7 @@ def grade(
     sigma, scale = stamps.sigma[:, r], stamps.arcsec_per_px
     light = stamps.host + stamps.others
     truth = truth_masks(stamps.debris, light, mask_limit(sigma), scale)
-    valid = stamps.valid.any(axis=1)
+    valid = stamps.valid[:, r]
     regions = region_truth(truth.mask, truth.ignore, truth.any_mask, truth.any_ignore, valid)
     probability = expit(said.mask)
     planes = [head.planes.index(name) for name in WEIGHED]
