@@ -117,6 +117,13 @@ def _summary(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "classes", ", ".join(manifest.classes.names)
     if manifest.scalar is not None:
         yield "quantity", f"{manifest.scalar.name} [{manifest.scalar.unit or 'no unit'}]"
+    if manifest.tides is not None:
+        yield "tides", f"planes {', '.join(manifest.tides.planes)}"
+        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error"):
+            numbers = getattr(manifest.tides, name) or {}
+            if numbers:
+                shown = ", ".join(f"{plane} {value:g}" for plane, value in numbers.items())
+                yield name.replace("_", " "), shown
     if manifest.origin is not None:
         yield "origin", f"{manifest.origin.file}: {manifest.origin.kind} of {manifest.origin.software}"
     yield "training", manifest.training.data
