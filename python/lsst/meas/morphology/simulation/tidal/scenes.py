@@ -140,6 +140,9 @@ def draw_scenes(
     kind = rng.choice(len(KINDS) + 1, n, p=[share_undisturbed, *[disturbed] * len(KINDS)])
     chosen = rng.integers(0, library.count, (n, len(KINDS)))
     times = rng.integers(0, library.times, (n, len(KINDS)))
+    # A satellite that has just begun to dissolve looks like a companion.
+    stream = KINDS.index("stream")
+    times[:, stream] = np.maximum(times[:, stream], rng.integers(0, library.times, n))
     encounters = [
         [
             # What leaves no companion need not be read in vain.
