@@ -142,6 +142,8 @@ class Trainer:
         Stamps that are measured at each checkpoint, for the curves.
     objective
         What is made small; by default the likelihood of votes.
+    prepare
+        Changes the weights of the new network before anything is learnt.
 
     Raises
     ------
@@ -158,6 +160,7 @@ class Trainer:
         directory: pathlib.Path,
         validation: StampArrays,
         objective: BatchObjective | None = None,
+        prepare: Callable[[MorphologyNetwork], None] | None = None,
     ) -> None:
         if options.device != "cpu" and not torch.cuda.is_available():
             raise DeviceError(f"Device {options.device!r} was asked for, but torch sees no CUDA device.")
@@ -168,7 +171,10 @@ class Trainer:
         self._device = torch.device(options.device)
         self._optional = tuple(manifest.bands.index(band) for band in manifest.optional_bands)
         torch.manual_seed(options.seed)
-        self._network = build_network(manifest).to(self._device)
+        self._network = build_network(manifest)
+        if prepare is not None:
+            prepare(self._network)
+        self._network = self._network.to(self._device)
         # On this memory layout convolutions are up to twice as fast.
         self._network = self._network.to(memory_format=torch.channels_last)
         self._mean = copy.deepcopy(self._network).eval().requires_grad_(False)

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("DataOptions", "TrainedModel", "train_package")
+__all__ = ("DataOptions", "TrainedModel", "train_on", "train_package")
 
 import dataclasses
 import json
@@ -42,52 +42,19 @@ from .batches import Batch, BatchStream, augment
 from .calibration import CalibrationFit
 from .card import write_card
 from .export import export_package
-from .labelled import Labelled, LabelledStamps
+from .labelled import LabelledStamps
 from .loop import Trainer, TrainingOptions
 from .loss import VotesLoss
 from .report import Examples
-from .shards import ShardStore, StampSource
+from .shards import StampSource
+from .training_data import DataOptions, SimulatedData, TrainingData, purpose_seed
 from .trust import trust_page, trusted
 from .voting import expected_fractions
 
 _LOG = logging.getLogger(__name__)
 
-_GOLDEN_STAMPS = 6
-
 _EXAMPLES = 12
 """Stamps of each sample that are kept to be looked at."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DataOptions:
-    """How many stamps are made, and how they are drawn."""
-
-    stamps: int
-    """Different stamps to train on, rounded up to whole windows."""
-
-    batch_size: int = 128
-    """Stamps in a step."""
-
-    shard_size: int = 1000
-    """Stamps in a file."""
-
-    window: int = 8
-    """Files whose stamps are mixed."""
-
-    validation: int = 2000
-    """Stamps measured at each checkpoint."""
-
-    evaluation: int = 10000
-    """Stamps of each sample measured at the end."""
-
-    trust: int = 6000
-    """Stamps, drawn as those of the training, that calibrate the posteriors
-    and set what counts as unlike them."""
-
-    @property
-    def shards(self) -> int:
-        """Number of files, a multiple of the window."""
-        return -(-self.stamps // (self.shard_size * self.window)) * self.window
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,88 +118,105 @@ def train_package(
     model
         The package and how well it does.
     """
-    store = ShardStore(
-        work / "stamps",
-        source,
-        seed=_seed(options.seed, 0),
-        shard_size=data.shard_size,
-        count=data.shards,
-    )
-    validation = LabelledStamps.of(source(_seed(options.seed, 1), data.validation))
-    trainer = Trainer(manifest, options, work, validation)
-    stream = BatchStream(store, batch_size=data.batch_size, window=data.window, seed=options.seed)
-    store.start()
+    made = SimulatedData(work / "stamps", source, samples, data, options.seed)
+    return train_on(path, manifest, work, made, options=options, command=command, progress=progress)
+
+
+def train_on(
+    path: pathlib.Path,
+    manifest: Manifest,
+    work: pathlib.Path,
+    data: TrainingData,
+    *,
+    options: TrainingOptions,
+    command: str,
+    prepare: Callable[[MorphologyNetwork], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> TrainedModel:
+    """Train a model on stamps wherever they come from.
+
+    Parameters
+    ----------
+    path, manifest, work, options, command, progress
+        As in `train_package`.
+    data
+        The stamps.
+    prepare
+        Changes the weights of the new network before anything is learnt.
+
+    Returns
+    -------
+    model
+        The package and how well it does.
+    """
+    validation = data.validation()
+    trainer = Trainer(manifest, options, work, validation, prepare=prepare)
+    stream = BatchStream(data.shards, batch_size=data.batch_size, window=data.window, seed=options.seed)
+    data.start()
     try:
         trainer.run(stream, progress)
     finally:
-        store.stop()
+        data.stop()
     (work / "history.json").write_text(json.dumps(trainer.history, indent=1))
-    _LOG.info(
-        "Trained; calibrating on %d stamps, then measuring %d of each sample.", data.trust, data.evaluation
-    )
+    _LOG.info("Trained; calibrating on %s, then judging.", data.trusted_by)
     manifest = _described(manifest, trainer.network.cpu(), validation)
-    held_out = _as_trained_on(source(_seed(options.seed, 98), data.trust), manifest, options)
+    held_out = _as_trained_on(data.trust(), manifest, options)
     manifest, network, calibration = trusted(
         manifest,
         trainer.network,
         held_out.flux,
         held_out.valid,
         held_out.votes,
-        data=f"{data.trust} stamps drawn as those of the training, with seeds of their own",
+        data=data.trusted_by,
         seed=options.seed,
+        needs_novelty=False,
     )
-    figures, nats, examples = _evaluate(network, manifest, samples, options.seed, data.evaluation)
-    golden = _golden(samples, options.seed, manifest)
+    figures, nats, examples = _evaluate(network, manifest, data)
+    golden = _golden(data.golden(), manifest)
     manifest = _recorded(manifest, trainer, data, figures, nats)
     card = write_card(manifest, figures, command=command) + trust_page(manifest, calibration)
     package = export_package(path, manifest, network, golden.flux, golden.valid, card)
     return TrainedModel(package, figures, calibration, tuple(trainer.history), examples)
 
 
-def _seed(seed: int, purpose: int) -> int:
-    """Return the seed of the stamps for one purpose."""
-    return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _evaluate(
-    network: MorphologyNetwork,
-    manifest: Manifest,
-    samples: Mapping[str, StampSource],
-    seed: int,
-    count: int,
+    network: MorphologyNetwork, manifest: Manifest, data: TrainingData
 ) -> tuple[dict[str, dict[str, QuestionFigures]], dict[str, float], dict[str, Examples]]:
-    """Measure stamps that training has not seen."""
+    """Measure stamps that training has not seen, some at a time."""
     loss = VotesLoss(manifest.tree)
     figures, nats, examples = {}, {}, {}
-    for index, (name, source) in enumerate(samples.items()):
-        stamps = LabelledStamps.of(source(_seed(seed, 2 + index), count))
-        fraction, nats[name] = expected_fractions(network, stamps, loss, torch.device("cpu"))
-        figures[name] = question_figures(stamps.votes, fraction, manifest.tree)
-        few = slice(0, _EXAMPLES)
-        examples[name] = Examples(stamps.flux[few].copy(), stamps.votes[few], fraction[few])
+    for name, parts in data.samples():
+        votes, fractions, total = [], [], 0.0
+        for stamps in parts:
+            fraction, mean = expected_fractions(network, stamps, loss, torch.device("cpu"))
+            votes.append(stamps.votes)
+            fractions.append(fraction)
+            total += mean * len(stamps)
+            if name not in examples:
+                few = slice(0, _EXAMPLES)
+                examples[name] = Examples(stamps.flux[few].copy(), stamps.votes[few], fraction[few])
+        said = np.concatenate(votes)
+        figures[name] = question_figures(said, np.concatenate(fractions), manifest.tree)
+        nats[name] = total / len(said)
     return figures, nats, examples
 
 
-def _golden(samples: Mapping[str, StampSource], seed: int, manifest: Manifest) -> LabelledStamps:
-    """Draw golden stamps, one of them without the optional bands."""
-    stamps = LabelledStamps.of(next(iter(samples.values()))(_seed(seed, 99), _GOLDEN_STAMPS))
+def _golden(stamps: LabelledStamps, manifest: Manifest) -> LabelledStamps:
+    """Return golden stamps, one of them without the optional bands."""
     valid = stamps.valid.copy()
     valid[-1, [manifest.bands.index(band) for band in manifest.optional_bands]] = False
     return LabelledStamps(np.where(valid, stamps.flux, np.float32(0.0)), valid, stamps.votes)
 
 
-def _as_trained_on(stamps: Labelled, manifest: Manifest, options: TrainingOptions) -> LabelledStamps:
+def _as_trained_on(stamps: LabelledStamps, manifest: Manifest, options: TrainingOptions) -> LabelledStamps:
     """Return stamps varied as those of the training are.
 
     An object without one of the optional bands is nothing new to a network
     that was shown such.
     """
-    batch = Batch(
-        torch.from_numpy(stamps.flux), torch.from_numpy(stamps.valid), torch.from_numpy(stamps.votes)
-    )
     optional = tuple(manifest.bands.index(band) for band in manifest.optional_bands)
-    generator = torch.Generator().manual_seed(_seed(options.seed, 97))
-    varied = augment(batch, optional, options.augment, generator)
+    generator = torch.Generator().manual_seed(purpose_seed(options.seed, 97))
+    varied = augment(Batch.of(stamps), optional, options.augment, generator)
     return LabelledStamps(varied.flux.numpy(), varied.valid.numpy(), varied.votes.numpy())
 
 
@@ -260,7 +244,7 @@ def _described(manifest: Manifest, network: MorphologyNetwork, validation: Label
 def _recorded(
     manifest: Manifest,
     trainer: Trainer,
-    data: DataOptions,
+    data: TrainingData,
     figures: Mapping[str, Mapping[str, QuestionFigures]],
     nats: Mapping[str, float],
 ) -> Manifest:
@@ -268,7 +252,7 @@ def _recorded(
     values = {
         "steps": float(trainer.step),
         "seconds": round(trainer.seconds, 1),
-        "distinctStamps": float(data.shards * data.shard_size),
+        **data.facts(),
     }
     for sample, questions in figures.items():
         values[f"{sample}.negativeLogLikelihood"] = round(nats[sample], 4)

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 __all__ = ("trust_page", "trusted", "trusted_package")
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..errors import MorphologyError
 from ..model.manifest import Calibration, Manifest
 from ..model.network import MorphologyNetwork, build_network
 from ..model.package import ModelPackage
 from .calibration import LEVELS, CalibrationFit, fit_calibration
 from .export import export_package
 from .novelty import learn_novelty
+
+_LOG = logging.getLogger(__name__)
 
 _CHUNK = 128
 
@@ -54,6 +58,7 @@ def trusted(
     *,
     data: str,
     seed: int = 1,
+    needs_novelty: bool = True,
 ) -> tuple[Manifest, MorphologyNetwork, CalibrationFit | None]:
     """Calibrate a network and teach it what it has never seen.
 
@@ -75,6 +80,9 @@ def trusted(
         What the stamps are.
     seed
         Seed of the fits.
+    needs_novelty
+        Whether too few stamps for a score of novelty are an error; else
+        the model then has none.
 
     Returns
     -------
@@ -94,7 +102,13 @@ def trusted(
     bare = _changed(manifest, calibration=None, novelty=None, members={})
     weights = {k: v for k, v in network.state_dict().items() if not k.startswith("novelty.")}
     plain = _loaded(bare, weights)
-    novelty = learn_novelty(plain, bare, flux, valid, data=data, seed=seed)
+    novelty = None
+    try:
+        novelty = learn_novelty(plain, bare, flux, valid, data=data, seed=seed)
+    except MorphologyError as error:
+        if needs_novelty:
+            raise
+        _LOG.warning("The model gets no score of novelty: %s", error)
     calibration, fit = None, None
     if votes is not None and plain.head is not None:
         alpha = _concentrations(plain, flux, valid)
@@ -107,8 +121,9 @@ def trusted(
             },
             concentration=dict(fit.factors),
         )
-    complete = _changed(bare, calibration=calibration, novelty=novelty.record)
-    weights |= {f"novelty.{name}": torch.from_numpy(array) for name, array in novelty.weights().items()}
+    complete = _changed(bare, calibration=calibration, novelty=novelty.record if novelty else None)
+    if novelty is not None:
+        weights |= {f"novelty.{name}": torch.from_numpy(array) for name, array in novelty.weights().items()}
     return complete, _loaded(complete, weights), fit
 
 
