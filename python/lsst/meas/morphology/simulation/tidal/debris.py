@@ -23,8 +23,8 @@
 
 Each particle is spread over a bell whose width grows where particles are
 few, so that neither a dense ridge is blurred nor a thin one grainy. The
-bells are cubic B-splines that come from halving coarse grids: painting costs
-little more than one pass over the finest.
+bells are quadratic B-splines that come from halving coarse grids: painting
+costs little more than one pass over the finest.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def paint_debris(
     *,
     size: int,
     pixel_scale: float,
-    neighbours: float = 120.0,
+    neighbours: float = 100.0,
     levels: int = 6,
 ) -> Image:
     """Return the share of the debris's light in each pixel.
@@ -81,9 +81,9 @@ def paint_debris(
     pixel_scale
         Host radii per pixel.
     neighbours
-        Particles that each bell should hold, so that grain is below
-        ``neighbours ** -0.5`` of the light wherever bells are not at their
-        widest.
+        Particles that each bell should hold. The grain of randomly placed
+        ones is then about ``1.2 * neighbours ** -0.5`` of the light,
+        wherever bells are not at their widest.
     levels
         Widths of bells; each is twice the one before. The narrowest has a
         standard deviation of 0.7 pixels.
@@ -119,8 +119,10 @@ def _levels(counts: Image, neighbours: float, levels: int) -> Image:
     held: list[Image] = []
     for step in range(levels):
         counts = _blur(counts if step == 0 else _sum_blocks(counts, 2))
-        # A bell of variance s^2 covers 4 pi s^2; s^2 is about half a cell.
-        held.append(np.log(np.maximum(2.0 * np.pi * counts, 0.1)))
+        # One over the sum of a bell's squared values: a quadratic spline
+        # covers 3.3 cells; the last blur, of one pixel, adds to the narrow.
+        covered = np.float32(3.3 + 3.8 / 4.0**step)
+        held.append(np.log(np.maximum(covered * counts, np.float32(0.1))))
     wanted = np.float32(np.log(neighbours))
     level: Image = np.full_like(held[-1], levels - 1.0)
     for step in range(levels - 1, 0, -1):
