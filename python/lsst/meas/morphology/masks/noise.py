@@ -126,6 +126,8 @@ def _spread(
     """Return the variance of blocks' means, and the number of blocks."""
     n, n_bands, size, _ = residual.shape
     whole = size // side
+    if whole == 0:
+        return np.zeros((n, n_bands)), np.zeros((n, n_bands), np.int64)
     start = (size - whole * side) // 2
     part = slice(start, start + whole * side)
 

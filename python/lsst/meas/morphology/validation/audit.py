@@ -35,7 +35,9 @@ import numpy.typing as npt
 from lsst.daf.butler import Butler, DatasetRef, EmptyQueryResultError, MissingDatasetTypeError
 
 from ..errors import IncompleteInputError
-from ..flags import FLAGS
+from ..flags import FLAGS, TIDAL_FLAGS
+
+_FLAG_COLUMNS = tuple(definition.column for definition in (*FLAGS, *TIDAL_FLAGS))
 
 _SHOWN = 20
 """Longest list that the report prints in full."""
@@ -235,7 +237,7 @@ def audit(
         lost=len(np.setdiff1d(placed, in_pixels)) if pixel_refs else len(placed),
         twice=_repeats(in_patches) + _repeats(in_pixels),
         stale=len(np.setdiff1d(in_pixels, placed)),
-        flags={definition.column: rows.flags[definition.column] for definition in FLAGS},
+        flags={name: rows.flags[name] for name in _FLAG_COLUMNS if name in rows.flags},
         seconds=dict(seconds),
         models=tuple(sorted(rows.models)),
     )
@@ -271,7 +273,7 @@ def _add_patch(
     """Collect what the check needs of one patch table."""
     # A table may be older than the newest of the flags.
     known = set(butler.get(ref.makeComponentRef("columns")))
-    flags = [flag.column for flag in FLAGS if flag.column in known]
+    flags = [name for name in _FLAG_COLUMNS if name in known]
     columns = ["objectId", "coord_ra", "coord_dec", "modelId", *flags]
     table = butler.get(ref, parameters={"columns": columns})
     ids = table["objectId"].to_numpy()
