@@ -36,11 +36,13 @@ def get_cli_subcommands() -> list[click.Command]:
     commands
         One command for each subcommand.
     """
-    from . import check_morphology, draw_morphology, ingest_model, inject_tides
+    from . import check_morphology, draw_morphology, draw_tides, ingest_model, inject_tides, recover_tides
 
     return [
         check_morphology.command,
         draw_morphology.command,
+        draw_tides.command,
         ingest_model.command,
         inject_tides.command,
+        recover_tides.command,
     ]

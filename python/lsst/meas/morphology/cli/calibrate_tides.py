@@ -78,11 +78,14 @@ def command(
     head = check_tides(package.manifest)
     engine = Engine.from_package(package, EngineOptions(threads=threads))
     with frozen_exam(TIDES_THRESHOLD_V1, library, quick=QUICK if quick else None) as exam:
-        for label in ("Masks", "Presence and fluxes"):
+        for weigh in (False, True):
+            label = "Presence and fluxes" if weigh else "Masks"
             with click.progressbar(length=len(exam), label=f"{label:<20}", show_pos=True, width=30) as bar:
-                batches = exam.stamps(package.manifest)
-                outcomes = grade_all(engine, head, batches, groups=exam.groups, progress=bar.update)
-            if label == "Masks":
+                stamps = exam.stamps(package.manifest)
+                outcomes = grade_all(
+                    engine, head, stamps, groups=exam.groups, weigh=weigh, progress=bar.update
+                )
+            if not weigh:
                 head = with_masks(head, outcomes.counts)
     source = TIDES_THRESHOLD_V1.name + (" (a few)" if quick else "")
     head, half = calibrated_head(head, outcomes)

@@ -32,6 +32,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import numpy.typing as npt
 from scipy.special import expit
 
 from ..errors import ModelMismatchError
@@ -48,6 +49,8 @@ from ..simulation.tidal.source import TidalStamps
 from ..surface_brightness import feature_depth, limit, mask_limit, truth_masks
 from ..validation.tidal_outcomes import WEIGHED, TidalOutcomes, TidalThresholds
 from ..validation.tidal_pixels import count_pixels, region_truth
+
+type Floats = npt.NDArray[np.floating]
 
 _TRAITS = ("cirrus", "halo", "ghost", "companion")
 _COVARIATES = ("host_magnitude", "host_radius")
@@ -121,6 +124,7 @@ def grade_all(
     batches: Iterable[tuple[str, TidalStamps]],
     *,
     groups: tuple[str, ...],
+    weigh: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> TidalOutcomes:
     """Let a model mark and weigh the debris of hosts.
@@ -135,6 +139,8 @@ def grade_all(
         Names of groups by depth, and stamps in the model's bands.
     groups
         The names of all groups.
+    weigh
+        Whether to measure fluxes, which takes most of the time.
     progress
         Called with the number of hosts done since the last call.
 
@@ -147,14 +153,20 @@ def grade_all(
     for name, stamps in batches:
         pixels = in_model_unit(stamps.flux, stamps.arcsec_per_px, engine.manifest.pixels)
         said = engine.predict(pixels, stamps.valid)
-        parts.append(grade(stamps, said, head, groups=groups, group=groups.index(name)))
+        parts.append(grade(stamps, said, head, groups=groups, group=groups.index(name), weigh=weigh))
         if progress is not None:
             progress(len(pixels))
     return TidalOutcomes.concatenate(parts)
 
 
 def grade(
-    stamps: TidalStamps, said: Predictions, head: TidesHead, *, groups: tuple[str, ...], group: int
+    stamps: TidalStamps,
+    said: Predictions,
+    head: TidesHead,
+    *,
+    groups: tuple[str, ...],
+    group: int,
+    weigh: bool = True,
 ) -> TidalOutcomes:
     """Compare what a model says of a batch of hosts with the truth.
 
@@ -170,6 +182,8 @@ def grade(
         Names of all groups by depth.
     group
         Group of these hosts.
+    weigh
+        Whether to measure fluxes; if not, they are NaN.
 
     Returns
     -------
@@ -188,19 +202,12 @@ def grade(
     planes = [head.planes.index(name) for name in WEIGHED]
     features = [head.features.index(name) for name in WEIGHED]
     presence = expit(said.presence)
-    measured = measure_features(
-        probability,
-        presence,
-        in_model_unit(stamps.flux, scale, "nJy/arcsec2"),
-        stamps.valid,
-        scale,
-        stamps.sigma,
-        settings=FeatureSettings.from_head(head),
-        reference=r,
-    )
     debris = stamps.debris.sum(axis=1)
     brightness, contrast = feature_depth(debris, light, scale)
     area = np.square(scale, dtype=np.float64)[:, np.newaxis]
+    flux = flux_error = np.full((n, len(WEIGHED)), np.nan)
+    if weigh:
+        flux, flux_error = _weigh(stamps, probability, presence, head)
     each = np.concatenate([stamps.debris, debris[:, np.newaxis]], axis=1)
     masks = np.concatenate([truth.mask, truth.any_mask[:, np.newaxis]], axis=1) & valid[:, np.newaxis]
     covariates = {name: np.asarray(stamps.properties[name], np.float64) for name in _COVARIATES}
@@ -216,8 +223,27 @@ def grade(
         limit=limit(sigma),
         true_flux=area * np.where(masks, each, 0.0).sum(axis=(2, 3), dtype=np.float64),
         total_flux=area * each.sum(axis=(2, 3), dtype=np.float64),
-        flux=measured.flux[:, features, r],
-        flux_error=measured.flux_error[:, features, r],
+        flux=flux,
+        flux_error=flux_error,
         traits={name: np.asarray(stamps.properties[f"has_{name}"], np.bool_) for name in _TRAITS},
         covariates={**covariates, "fwhm": np.asarray(stamps.fwhm[:, r], np.float64)},
     )
+
+
+def _weigh(
+    stamps: TidalStamps, probability: Floats, presence: Floats, head: TidesHead
+) -> tuple[Floats, Floats]:
+    """Return fluxes in r and their errors, ``[n, 4]``."""
+    r = stamps.bands.index(_BAND)
+    measured = measure_features(
+        probability,
+        presence,
+        in_model_unit(stamps.flux, stamps.arcsec_per_px, "nJy/arcsec2"),
+        stamps.valid,
+        stamps.arcsec_per_px,
+        stamps.sigma,
+        settings=FeatureSettings.from_head(head),
+        reference=r,
+    )
+    features = [head.features.index(name) for name in WEIGHED]
+    return measured.flux[:, features, r], measured.flux_error[:, features, r]
