@@ -28,11 +28,16 @@ __all__ = ("command",)
 import math
 import pathlib
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from .train_labels import LabelChoices, label_options, train_labels
 from .train_tides import STEPS, train_tides
+
+if TYPE_CHECKING:
+    from ..training.loop import TrainingOptions
+    from ..training.session import TrainedModel
 
 _SMOKE = {
     "steps": 40,
@@ -105,6 +110,7 @@ that follow are then put to enough of them to teach something."""
     help="Page of curves, figures and galaxies, by default OUT.html; for votes only.",
 )
 @click.option("--no-report", is_flag=True, help="Write no page, which needs the extra 'explore'.")
+@label_options
 def command(
     out: pathlib.Path,
     recipe_name: str,
@@ -119,12 +125,13 @@ def command(
     device: str,
     report: pathlib.Path | None,
     no_report: bool,
-    **sizes: int | None,
+    **others: Any,
 ) -> None:
-    """Train a model on simulated galaxies and write it to OUT.
+    """Train a model on simulated galaxies, or on --labels; write it to OUT.
 
     The package is tried with both backends before the command ends. Stamps
-    are made by a process of their own, beside the one that trains.
+    are made by a process of their own, beside the one that trains. Those of
+    labels are cut before, patch by patch, out of a repository or of files.
 
     With the same options and number of threads, the same weights come out
     on the same machine, also if the training was interrupted and started
@@ -132,17 +139,13 @@ def command(
     """
     import torch
 
-    from ..model.manifest import TrainingRecord
-    from ..simulation.source import SimulatedSource
-    from ..simulation.votes import UNTAUGHT
     from ..training.agreement import figures_table
     from ..training.loop import TrainingOptions
-    from ..training.recipe import recipe
     from ..training.report import check_drawing, write_report
-    from ..training.session import DataOptions, train_package
-    from ..training.shards import MixedSource
 
     torch.set_num_threads(threads)
+    sizes = {name: others.pop(name) for name in ("steps", "stamps", "batch_size")}
+    labels = LabelChoices.take(others)
     chosen = _sizes(recipe_name, sizes)
     steps = chosen.pop("steps")
     work = work if work is not None else out.with_name(out.name + ".work")
@@ -155,7 +158,7 @@ def command(
         device=device,
     )
     if recipe_name in STEPS:
-        if library is None:
+        if library is None or labels.labels is not None:
             raise click.UsageError("Models of tidal features are trained on encounters: give --library.")
         train_tides(
             out,
@@ -171,40 +174,29 @@ def command(
         return
     if not no_report:
         check_drawing()
-    manifest = recipe(
-        recipe_name,
-        version,
-        title=f"Galaxy morphology for Rubin, trained on simulation ({recipe_name} {version})",
-        record=TrainingRecord(
-            data="It was trained on simulated galaxies with simulated votes, and has never seen a real one."
-            " Most of its galaxies were brighter, better resolved and richer in features than the sky's;"
-            " three in ten were as on the sky.",
-            seed=seed,
-            untaught=tuple(sorted({answer.partition("_")[0] for answer in UNTAUGHT})),
-        ),
-    )
-    shown = {"steps": steps, **chosen} if recipe_name == "rubin" else {}
     words = ["morphology", "train", out.name, "--recipe", recipe_name, "--version", version]
     words += ["--seed", str(seed), "--threads", str(threads), "--learning-rate", str(learning_rate)]
+    shown: dict[str, Any] = {"steps": steps, **chosen} if recipe_name == "rubin" else {}
+    if labels.labels is not None:
+        words += labels.words
+        shown = {name: value for name, value in sizes.items() if value is not None}
     for name in ("steps", "stamps", "batch_size"):
         if name in shown:
             words += [f"--{name.replace('_', '-')}", str(shown[name])]
-    samples = {mix: SimulatedSource(manifest, mix) for mix in ("natural", "training")}
-    with click.progressbar(length=steps, label="Training", show_pos=True) as bar:
-        model = train_package(
+    typed = shlex.join(words)
+    if labels.labels is None:
+        model = _train_simulated(out, recipe_name, version, work, options, chosen, typed)
+    else:
+        model = train_labels(
             out,
-            manifest,
-            work,
+            labels,
+            recipe_name,
+            version,
+            work=work,
             options=options,
-            data=DataOptions(**chosen),
-            source=MixedSource(
-                SimulatedSource(manifest, "training", _VOLUNTEERS),
-                SimulatedSource(manifest, "natural", _VOLUNTEERS),
-                _NATURAL_SHARE,
-            ),
-            samples=samples,
-            command=shlex.join(words),
-            progress=lambda step: bar.update(step - bar.pos),
+            steps=sizes["steps"],
+            batch_size=sizes["batch_size"],
+            command=typed,
         )
     for sample, figures in model.figures.items():
         click.echo(f"\nUnseen galaxies, sample: {sample}\n{figures_table(figures)}")
@@ -214,13 +206,61 @@ def command(
         write_report(
             page,
             model.package.manifest,
-            command=shlex.join(words),
+            command=typed,
             history=model.history,
             figures=model.figures,
             calibration=model.calibration,
             examples=model.examples,
         )
         click.echo(f"Wrote {page}")
+
+
+def _train_simulated(
+    out: pathlib.Path,
+    recipe_name: str,
+    version: str,
+    work: pathlib.Path,
+    options: TrainingOptions,
+    sizes: dict[str, int],
+    command: str,
+) -> TrainedModel:
+    """Train a model of votes on simulated galaxies, with a progress bar."""
+    from ..model.manifest import TrainingRecord
+    from ..simulation.source import SimulatedSource
+    from ..simulation.votes import UNTAUGHT
+    from ..training.recipe import recipe
+    from ..training.session import DataOptions, train_package
+    from ..training.shards import MixedSource
+
+    manifest = recipe(
+        recipe_name,
+        version,
+        title=f"Galaxy morphology for Rubin, trained on simulation ({recipe_name} {version})",
+        record=TrainingRecord(
+            data="It was trained on simulated galaxies with simulated votes, and has never seen a real one."
+            " Most of its galaxies were brighter, better resolved and richer in features than the sky's;"
+            " three in ten were as on the sky.",
+            seed=options.seed,
+            untaught=tuple(sorted({answer.partition("_")[0] for answer in UNTAUGHT})),
+        ),
+    )
+    samples = {mix: SimulatedSource(manifest, mix) for mix in ("natural", "training")}
+    with click.progressbar(length=options.steps, label="Training", show_pos=True) as bar:
+        return train_package(
+            out,
+            manifest,
+            work,
+            options=options,
+            data=DataOptions(**sizes),
+            source=MixedSource(
+                SimulatedSource(manifest, "training", _VOLUNTEERS),
+                SimulatedSource(manifest, "natural", _VOLUNTEERS),
+                _NATURAL_SHARE,
+            ),
+            samples=samples,
+            command=command,
+            progress=lambda step: bar.update(step - bar.pos),
+        )
 
 
 def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:

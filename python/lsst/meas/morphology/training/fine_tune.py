@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("FineTuned", "fine_tune", "tune_package")
+__all__ = ("FineTuned", "fine_tune", "inherit", "tune_package")
 
 import dataclasses
 import logging
@@ -194,7 +194,7 @@ def tune_package(
         torch.manual_seed(options.seed)
         network = build_network(manifest)
     if not options.from_scratch:
-        _inherit(network, package, target)
+        inherit(network, package, target)
     objective = _objective(target, ~held_out, torch.device(options.device))
     _LOG.info(
         "Training on %d labels of %s, %d held out, from %s %s",
@@ -260,8 +260,18 @@ def _manifest(
     return Manifest.model_validate(base.model_copy(update=changes).model_dump())
 
 
-def _inherit(network: MorphologyNetwork, package: ModelPackage, target: Target) -> None:
-    """Load the encoder, and of the head the answers that are the same."""
+def inherit(network: MorphologyNetwork, package: ModelPackage, target: Target) -> None:
+    """Load a model's encoder, and of its head the answers that are the same.
+
+    Parameters
+    ----------
+    network
+        The new network; it is changed.
+    package
+        The model.
+    target
+        What is to be learnt.
+    """
     old = {name: torch.from_numpy(array) for name, array in package.read_weights().items()}
     new = network.state_dict()
     shared = {
