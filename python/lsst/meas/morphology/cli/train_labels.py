@@ -275,9 +275,11 @@ def _store(
         table,
         target.votes,
         manifest,
-        source=repr([*source, *(path.name for path in choices.stamp_files)]),
+        source=repr([*source, *((path.name, path.stat().st_size) for path in choices.stamp_files)]),
         split=Split(held_out=choices.held_out, seed=seed),
     )
+    if store.is_cut:
+        return store
     with (
         _patches(choices, table, manifest) as patches,
         click.progressbar(length=len(table), label="Cutting ", show_pos=True) as bar,

@@ -177,6 +177,11 @@ class LabelStore:
             self._counts = LabelCounts(**json.loads(self._finished.read_text()))
 
     @property
+    def is_cut(self) -> bool:
+        """Whether all stamps have been cut."""
+        return self._counts is not None
+
+    @property
     def counts(self) -> LabelCounts:
         """What became of the labels; known once they are cut."""
         if self._counts is None:
@@ -260,7 +265,7 @@ class LabelStore:
         number = np.zeros(len(KINDS), np.int64)
         for part in rows.values():
             number += np.bincount(kinds[part], minlength=len(KINDS))
-        if number.min() == 0:
+        if number.min() == 0 or number[0] < 2:
             raise LabelError(
                 f"Of {len(self._votes)} labels {found} were found and {number.sum()} have a stamp; that"
                 f" leaves {number[0]} to learn from, {number[1]} to calibrate with, {number[2]} to judge by."
