@@ -86,9 +86,24 @@ EVALUATION_TIDES_V1 = TidalSet(
     "evaluation-tides-v1",
     library_seed=2,
     encounters=96,
+    library_fingerprint=(108.469346, 74.767645, -0.750461),
     samples=(
-        TidalSample("40 visits", seed=20261124_11, visits=40.0, number=1500),
-        TidalSample("200 visits", seed=20261124_12, visits=200.0, number=1500),
+        TidalSample(
+            "40 visits",
+            seed=20261124_11,
+            visits=40.0,
+            number=1500,
+            checksum="e74e53c479a4ab604e5212cdc9613276e673a12757aaecd38cb8529fab0e1bc5",
+            fingerprint=(-670.297, 1316.37, -132.106, -54.839, 307.148, 310.356),
+        ),
+        TidalSample(
+            "200 visits",
+            seed=20261124_12,
+            visits=200.0,
+            number=1500,
+            checksum="ee931bf40ba7d1a2e724efaddd3c661deec69f334e75213e1901ab4c3deaae08",
+            fingerprint=(-225.314, -31.319, -837.446, -557.667, 169.39, 603.988),
+        ),
     ),
 )
 """The first set: at the depth of DP2, and of ten years."""
@@ -96,10 +111,25 @@ EVALUATION_TIDES_V1 = TidalSet(
 TIDES_THRESHOLD_V1 = TidalSet(
     "tides-threshold-v1",
     library_seed=3,
-    encounters=48,
+    encounters=64,
+    library_fingerprint=(55.34716, 34.973535, 36.096508),
     samples=(
-        TidalSample("40 visits", seed=20261124_21, visits=40.0, number=500),
-        TidalSample("200 visits", seed=20261124_22, visits=200.0, number=500),
+        TidalSample(
+            "40 visits",
+            seed=20261124_21,
+            visits=40.0,
+            number=500,
+            checksum="d5dec33f0b6c716fc6b75394ccc52fcd715534c8c6e62aa6472f72920bfd4fc6",
+            fingerprint=(591.797, 1791.815, -240.794, 872.192, -109.865, 151.301),
+        ),
+        TidalSample(
+            "200 visits",
+            seed=20261124_22,
+            visits=200.0,
+            number=500,
+            checksum="0c138329076749421fadc94d2a4b7cb27e7cff5b802910bd07d44a60f4867615",
+            fingerprint=(210.857, 1303.498, 59.52, -120.483, -71.401, -452.794),
+        ),
     ),
 )
 """Other hosts and encounters at the same depths, to choose thresholds on."""
