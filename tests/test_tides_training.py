@@ -47,9 +47,9 @@ from lsst.meas.morphology.training.marked_source import MarkedSource
 from lsst.meas.morphology.training.marking import MarkingObjective, mask_figures
 from lsst.meas.morphology.training.marks_loss import beta_binomial, overlap_loss
 from lsst.meas.morphology.training.recipe import recipe
-from lsst.meas.morphology.training.session import DataOptions
 from lsst.meas.morphology.training.shards import StampStore
 from lsst.meas.morphology.training.tides_session import train_tides_package
+from lsst.meas.morphology.training.training_data import DataOptions
 
 MANIFEST = recipe("tides_smoke", "0.0.1", title="Smoke", record=TrainingRecord(data="Streaks.", seed=5))
 SIZE = MANIFEST.stamp_size

@@ -91,8 +91,8 @@ def train_tides(
     from ..training.marked_source import MarkedSource
     from ..training.marks_card import mask_table
     from ..training.recipe import recipe
-    from ..training.session import DataOptions
     from ..training.tides_session import train_tides_package
+    from ..training.training_data import DataOptions
 
     options = dataclasses.replace(options, augment=AugmentOptions(edge=0.0))
     data = DataOptions(**{**_SIZES[recipe_name], **sizes})

@@ -43,8 +43,8 @@ from .loop import Trainer, TrainingOptions
 from .marked_source import MarkedSource
 from .marking import MarkingObjective, MaskFigures, mask_figures
 from .marks_card import write_marks_card
-from .session import DataOptions
 from .shards import StampStore
+from .training_data import DataOptions, purpose_seed
 
 _GOLDEN_STAMPS = 3
 """They are most of what a package holds beside the weights."""
@@ -108,14 +108,14 @@ def train_tides_package(
         work / "stamps",
         source,
         MarkedStamps,
-        seed=_seed(options.seed, 0),
+        seed=purpose_seed(options.seed, 0),
         shard_size=data.shard_size,
         count=data.shards,
     )
     store.start()
     try:
         first = next(iter(samples.values()))
-        validation = first(_seed(options.seed, 1), data.validation)
+        validation = first(purpose_seed(options.seed, 1), data.validation)
         objective = MarkingObjective(manifest.tides, torch.device(options.device))
         trainer = Trainer(manifest, options, work, validation, objective)
         stream = BatchStream(store, batch_size=data.batch_size, window=data.window, seed=options.seed)
@@ -126,7 +126,7 @@ def train_tides_package(
     network = trainer.network.cpu()
     figures = {}
     for index, (name, sample) in enumerate(samples.items()):
-        unseen = sample(_seed(options.seed, 2 + index), data.evaluation)
+        unseen = sample(purpose_seed(options.seed, 2 + index), data.evaluation)
         figures[name] = mask_figures(network, manifest.tides, unseen, torch.device("cpu"))
     golden = _golden(first, options.seed, manifest)
     manifest = _complete(manifest, trainer, data, figures)
@@ -137,14 +137,9 @@ def train_tides_package(
     return TrainedMasks(package, figures)
 
 
-def _seed(seed: int, purpose: int) -> int:
-    """Return the seed of the stamps for one purpose."""
-    return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 def _golden(source: MarkedSource, seed: int, manifest: Manifest) -> MarkedStamps:
     """Draw golden stamps, the last without the optional bands."""
-    stamps = source(_seed(seed, 99), _GOLDEN_STAMPS)
+    stamps = source(purpose_seed(seed, 99), _GOLDEN_STAMPS)
     valid = stamps.valid.copy()
     valid[-1, [manifest.bands.index(band) for band in manifest.optional_bands]] = False
     return dataclasses.replace(stamps, flux=np.where(valid, stamps.flux, np.float32(0.0)), valid=valid)
