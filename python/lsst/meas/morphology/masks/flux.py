@@ -44,6 +44,10 @@ FILL_WIDTH = 3.0
 """Width (sigma, in stamp pixels) of the mean that stands for the light of a
 feature where a neighbour or a bad pixel covers it."""
 
+LEAST_FILL = 1e-3
+"""Weight of that mean from which it is one; a feature that is covered
+altogether keeps the light that is there."""
+
 FILL_ERROR = 0.5
 """Relative error of such light."""
 
@@ -72,15 +76,16 @@ def fill_covered(residual: Floats, valid: Bools, mask: Bools, compact: Bools) ->
         Where that is so.
     """
     good = valid & (mask & ~compact)[:, None]
-    missing = mask[:, None] & ~good
+    filled = mask[:, None] & ~good
     value = np.where(good, residual, 0.0).astype(np.float32)
-    for i in np.flatnonzero(missing.any(axis=(1, 2, 3))):
+    for i in np.flatnonzero(filled.any(axis=(1, 2, 3))):
         width = (0.0, FILL_WIDTH, FILL_WIDTH)
         total = gaussian_filter(value[i], width, truncate=5.0)
         weight = gaussian_filter(good[i].astype(np.float32), width, truncate=5.0)
-        near = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
-        value[i] = np.where(missing[i], near, value[i])
-    return value, missing
+        known = weight > LEAST_FILL
+        near = np.divide(total, weight, out=np.where(valid[i], residual[i], 0.0), where=known)
+        value[i] = np.where(filled[i], near, value[i])
+    return value, filled
 
 
 def flux_under_masks(

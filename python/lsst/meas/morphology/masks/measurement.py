@@ -246,6 +246,7 @@ def measure_features(
         part=part,
         flux=flux,
         flux_error=error,
+        flux_scale=np.array(settings.flux_scale),
         shapes=shapes,
         scale=scale,
         host_flux=host_flux,
@@ -317,6 +318,7 @@ def _assemble(
     part: Floats,
     flux: Doubles,
     flux_error: Doubles,
+    flux_scale: Doubles,
     shapes: MaskShape,
     scale: Doubles,
     host_flux: Doubles,
@@ -336,7 +338,8 @@ def _assemble(
     area = pixels * (scale**2)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(pixels > 0, own / pixels, np.nan)
-        mean = to_magnitude(np.where(flux > 0.0, flux, np.nan) / (own * (scale**2)[:, None])[:, :, None])
+        under = flux / flux_scale[:, None]
+        mean = to_magnitude(np.where(under > 0.0, under, np.nan) / (own * (scale**2)[:, None])[:, :, None])
         faintest = to_magnitude(np.where(seen & (shapes.faintest > 0.0), shapes.faintest, np.nan))
         fraction = flux[:, :, reference] / np.where(host_flux > 0.0, host_flux, np.nan)[:, None, reference]
         extent = shapes.extent * scale[:, None]

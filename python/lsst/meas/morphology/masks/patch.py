@@ -32,9 +32,6 @@ type Bools = npt.NDArray[np.bool_]
 type Floats = npt.NDArray[np.float32]
 type Indices = npt.NDArray[np.int64]
 
-SUBSAMPLES = 3
-"""Points along the side of a stamp pixel where claims are compared."""
-
 
 def stamp_index(pixels: npt.ArrayLike, centre: float, scale: float, size: int) -> Indices:
     """Return the stamp pixels, along one axis, in which positions lie.
@@ -141,9 +138,10 @@ class PatchMask:
     def weights(self, claim: Floats, x: float, y: float, scale: float) -> Floats:
         """Return an object's own part of the light in its stamp's pixels.
 
-        That is its claim over the sum of all claims, as a mean over points
-        in the stamp pixel. At each of the patch's pixels the parts of all
-        objects that claim it add up to one; nobody has a part elsewhere.
+        That is its claim over the sum of all claims, as a mean over the
+        patch's pixels in the stamp pixel. At each of the patch's pixels the
+        parts of all objects that claim it add up to one; nobody has a part
+        elsewhere.
 
         Parameters
         ----------
@@ -153,19 +151,18 @@ class PatchMask:
         Returns
         -------
         weights
-            Parts in 0 to 1, ``[s, s]``; 0 where the object claims nothing.
+            Parts in 0 to 1, ``[s, s]``; 0 where the object claims nothing,
+            and 1 where it does beyond the patch.
         """
         size = len(claim)
-        steps = (np.arange(size * SUBSAMPLES) + 0.5) / SUBSAMPLES - 0.5 * size
-        x0, y0, x1, y1 = self.bbox
-        columns = np.rint(x + steps * scale).astype(np.int64) - x0
-        rows = np.rint(y + steps * scale).astype(np.int64) - y0
-        inside = ((rows >= 0) & (rows < y1 - y0))[:, None] & ((columns >= 0) & (columns < x1 - x0))
-        total = self.claims[rows.clip(0, y1 - y0 - 1)[:, None], columns.clip(0, x1 - x0 - 1)]
-        mine = np.repeat(np.repeat(claim, SUBSAMPLES, axis=0), SUBSAMPLES, axis=1)
-        total = np.maximum(np.where(inside, total, 0.0), mine)
-        part = np.divide(mine, total, out=np.zeros_like(mine), where=mine > 0.0)
-        return np.asarray(part.reshape(size, SUBSAMPLES, size, SUBSAMPLES).mean(axis=(1, 3)), np.float32)
+        part, rows, columns = self._window(claim > 0.0, x, y, scale)
+        mine = claim[rows[:, None], columns]
+        share = np.divide(mine, self.claims[part], out=np.zeros_like(mine), where=mine > 0.0)
+        index = (rows[:, None] * size + columns).ravel()
+        total = np.bincount(index, np.minimum(share, 1.0).ravel(), minlength=size**2)
+        count = np.bincount(index, minlength=size**2)
+        mean = np.divide(total, count, out=np.ones(size**2), where=count > 0).reshape(claim.shape)
+        return np.where(claim > 0.0, mean, 0.0).astype(np.float32)
 
     def _window(
         self, used: Bools, x: float, y: float, scale: float

@@ -50,6 +50,10 @@ MASKED_SHARE = 0.1
 BLENDED_SHARE = 0.2
 """Part of the debris under neighbours from which it is flagged as blended."""
 
+SHARED = 1e-4
+"""Part of the debris that must be another's for it to be shared: more than
+the network's rounding from batch to batch."""
+
 _KEPT = tuple(
     field.name for field in dataclasses.fields(FeatureMeasurements) if field.name not in ("features", "mask")
 )
@@ -185,7 +189,7 @@ class TidalCollector:
         measurements = self._joined()
         flags = np.concatenate(self._flags)
         with np.errstate(invalid="ignore"):
-            shared = measurements["share"][:, self._settings.union] < 1.0
+            shared = measurements["share"][:, self._settings.union] < 1.0 - SHARED
             for flag, where in (
                 (Flag.MASKED, measurements["masked"] > MASKED_SHARE),
                 (Flag.BLENDED, (measurements["blended"] > BLENDED_SHARE) | shared),
