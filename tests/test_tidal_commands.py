@@ -138,6 +138,22 @@ def test_other_models_are_refused(tiny_package: Path, exams: Path, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
+def test_masks_are_drawn_over_stamps(package: Path, small: tuple[TidalSet, Path], tmp_path: Path) -> None:
+    picture = tmp_path / "sheet.png"
+    result = run("draw-tides", package, picture, "--library", small[1], "--count", 3)
+    assert result.exit_code == 0, result.output
+    assert "3 hosts" in result.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    flux = np.random.default_rng(1).normal(0.0, 5.0, (2, 3, SIZE, SIZE)).astype(np.float32)
+    flux[:, :, :3] = np.nan
+    np.savez(tmp_path / "stamps.npz", flux=flux, arcsec_per_px=np.full(2, 1.6))
+    result = run("draw-tides", package, picture, "--stamps", tmp_path / "stamps.npz")
+    assert "2 hosts" in result.output, result.output
+    np.savez(tmp_path / "strange.npz", image=flux)
+    result = run("draw-tides", package, picture, "--stamps", tmp_path / "strange.npz")
+    assert "no array arcsec_per_px, flux" in result.output
+
+
 def test_a_simulator_that_has_changed_is_told(
     package: Path, small: tuple[TidalSet, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ class LazyGroup(click.Group):
         "evaluate-novelty": ".evaluate_novelty",
         "evaluate-tides": ".evaluate_tides",
         "draw-sights": ".draw_sights",
+        "draw-tides": ".draw_tidal_stamps",
         "export-galaxy-zoo": ".export_galaxy_zoo",
         "fine-tune": ".fine_tune",
         "import-zoobot": ".import_zoobot",

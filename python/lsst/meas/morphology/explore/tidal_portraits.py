@@ -52,7 +52,7 @@ _LEAST, _MOST = 60.0, 200.0
 _PIXELS = 180
 """Least number of pixels along a picture."""
 
-_GOOD = ("NO_DATA", "SATURATED")
+_BLANK = ("NO_DATA", "SATURATED")
 """Mask planes whose pixels are left white."""
 
 
@@ -161,8 +161,7 @@ def _portrait(
     """
     table_name, coadd_name = names
     patch = {"skymap": skymap, "tract": int(columns["tract"][row]), "patch": int(columns["patch"][row])}
-    found = {band: butler.find_dataset(coadd_name, {**patch, "band": band}) for band in bands}
-    band, ref = next((band, ref) for band, ref in found.items() if ref is not None)
+    band, ref = _find_coadd(butler, coadd_name, patch, bands)
     radius = float(np.nan_to_num(columns["radius"][row]))
     with open_coadd(CoaddSource(band, butler.getURI(ref), str(ref))) as reader:
         projection = reader.get_component("sky_projection")
@@ -174,7 +173,7 @@ def _portrait(
         image = reader.get_component("image", bbox=box).array
         mask = reader.get_component("mask", bbox=box)
     bad = ~np.isfinite(image)
-    for plane in _GOOD:
+    for plane in _BLANK:
         if plane in mask.schema.names:
             bad |= mask.get(plane)
     features = butler.get(f"{table_name}_mask", patch, parameters={"bbox": box})
@@ -188,6 +187,17 @@ def _portrait(
     )
     title = f"{columns['objectId'][row]}, {band}"
     return TidalPortrait(title, brightness, bins * scale, masks, (chances,))
+
+
+def _find_coadd(
+    butler: Butler, name: str, patch: Mapping[str, Any], bands: tuple[str, ...]
+) -> tuple[str, DatasetRef]:
+    """Return a patch's coadd in the first band that has one."""
+    for band in bands:
+        ref = butler.find_dataset(name, {**patch, "band": band})
+        if ref is not None:
+            return band, ref
+    raise IncompleteInputError(f"There is no {name!r} of patch {patch} in {', '.join(bands)}.")
 
 
 def _pixel_scale(projection: Any, box: Any) -> float:

@@ -69,6 +69,9 @@ class TidalPortrait:
     lines: tuple[str, ...] = ()
     """What is said of it."""
 
+    truth: Mapping[str, Bools] = dataclasses.field(default_factory=dict)
+    """True pixels of features by name, if known, ``[y, x]``."""
+
 
 def faint_grey(brightness: Image) -> npt.NDArray[np.float64]:
     """Stretch a picture so that faint light shows: inverted, asinh.
@@ -116,7 +119,8 @@ def draw_tidal_sheet(
     columns
         Hosts in a row.
     bare
-        Whether to draw each host twice, without and with outlines.
+        Whether to draw each host twice: as it is, or with the true
+        outlines where they are known, and with the outlines of the masks.
 
     Raises
     ------
@@ -139,7 +143,9 @@ def draw_tidal_sheet(
     for k, portrait in enumerate(portraits):
         for ax in axes[each * k : each * (k + 1)]:
             _draw_picture(ax, portrait)
-        _draw_outlines(axes[each * (k + 1) - 1], portrait)
+        if bare:
+            _draw_outlines(axes[each * k], portrait.truth, "dotted")
+        _draw_outlines(axes[each * (k + 1) - 1], portrait.masks, "solid")
         axes[each * k].set_title(portrait.title, fontsize=8, loc="left")
         axes[each * k].text(
             0.0,
@@ -163,11 +169,11 @@ def _draw_picture(ax: Any, portrait: TidalPortrait) -> None:
     ax.set_ylim(-0.5, grey.shape[0] - 0.5)
 
 
-def _draw_outlines(ax: Any, portrait: TidalPortrait) -> None:
-    for name, mask in portrait.masks.items():
+def _draw_outlines(ax: Any, masks: Mapping[str, Bools], style: str) -> None:
+    for name, mask in masks.items():
         if mask.any():
             # A frame of nothing closes outlines at the edge.
             framed = np.pad(mask.astype(np.float32), 1)
             axis_x, axis_y = (np.arange(side) - 1.0 for side in framed.shape[::-1])
             colour = COLOURS.get(name, "tab:orange")
-            ax.contour(axis_x, axis_y, framed, [0.5], colors=[colour], linewidths=0.9)
+            ax.contour(axis_x, axis_y, framed, [0.5], colors=[colour], linewidths=0.9, linestyles=[style])
