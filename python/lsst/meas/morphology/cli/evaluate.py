@@ -25,6 +25,7 @@ from __future__ import annotations
 
 __all__ = ("command",)
 
+import itertools
 import json
 import logging
 import os
@@ -40,11 +41,12 @@ from ..model.package import ModelPackage
 from ..model.shipped import find_model
 from ..simulation.frozen_definition import EVALUATION_V2
 from ..validation.evaluation import SampleEvaluation, evaluate
+from ..validation.missing_bands import BandLoss, band_losses, missing_bands_table, missing_bands_text
 from ..validation.page import write_page
 from ..validation.plots import draw_evaluation
 from ..validation.report import evaluation_text
 from ..validation.tables import evaluation_table, galaxies_table
-from .exams import Exam, frozen_exams, own_exam, sit
+from .exams import Exam, frozen_exams, own_exam, sit, sit_without
 
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 QUICK = 256
@@ -75,6 +77,11 @@ QUICK = 256
 @click.option("--suffix", help="What follows a question's name in Galaxy Zoo's names.  [default: the tree's]")
 @click.option("--by", multiple=True, help="Column to group galaxies by; may be repeated.")
 @click.option("--without-band", multiple=True, help="Take this band away; may be repeated.")
+@click.option(
+    "--missing-bands",
+    is_flag=True,
+    help="Also say, on the first sample, what is lost without each set of optional bands.",
+)
 @click.option("--plots/--no-plots", default=True, help="Whether to draw; needs the extra 'explore'.")
 @click.option("--backend", type=click.Choice(["auto", "onnx", "torch"]), default="auto", show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -91,6 +98,7 @@ def command(
     suffix: str | None,
     by: tuple[str, ...],
     without_band: tuple[str, ...],
+    missing_bands: bool,
     plots: bool,
     backend: str,
     device: str,
@@ -125,6 +133,10 @@ def command(
     }
     text = evaluation_text(evaluations, heading, bars=votes is None)
     out.mkdir(parents=True, exist_ok=True)
+    if missing_bands:
+        losses = _losses(engine, exams[0], evaluations[0])
+        text += "\n" + missing_bands_text(losses)
+        pyarrow.parquet.write_table(missing_bands_table(losses, metadata), out / "missing_bands.parquet")
     pyarrow.parquet.write_table(evaluation_table(evaluations, metadata), out / "evaluation.parquet")
     (out / "evaluation.txt").write_text(text)
     drawn = {}
@@ -138,6 +150,18 @@ def command(
     write_page(out / "evaluation.html", evaluations, heading, plots=drawn, bars=votes is None)
     click.echo(text)
     click.echo(f"Wrote {', '.join(sorted(path.name for path in out.iterdir()))} in {out}")
+
+
+def _losses(engine: Engine, exam: Exam, whole: SampleEvaluation) -> tuple[BandLoss, ...]:
+    """Evaluate a model without each set of optional bands."""
+    optional = engine.manifest.optional_bands
+    sets = [
+        gone for number in range(1, len(optional) + 1) for gone in itertools.combinations(optional, number)
+    ]
+    with click.progressbar(length=len(exam), label="Without bands", show_pos=True, width=30) as bar:
+        predictions = sit_without(engine, exam, sets, progress=bar.update)
+    evaluations = {gone: evaluate(found) for gone, found in zip(sets, predictions, strict=True)}
+    return band_losses({(): whole, **evaluations})
 
 
 def try_models(

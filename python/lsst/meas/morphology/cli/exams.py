@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Exam", "frozen_exams", "own_exam", "sit", "view")
+__all__ = ("Exam", "frozen_exams", "own_exam", "sit", "sit_without", "view")
 
 import dataclasses
 import hashlib
@@ -241,24 +241,61 @@ def sit(
     ModelMismatchError
         Raised if stamps do not fit a model, or it has no such band.
     """
-    manifest = engines[0].manifest
-    if any(view(engine.manifest) != view(manifest) for engine in engines):
-        raise ModelMismatchError(
-            "Models with different bands, stamp sizes or fields of view can't share stamps."
-        )
-    for engine in engines:
+    return _sit([(engine, tuple(without_bands)) for engine in engines], exam, progress)
+
+
+def sit_without(
+    engine: Engine,
+    exam: Exam,
+    sets: Sequence[tuple[str, ...]],
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> list[LabelledPredictions]:
+    """Let a model predict the votes of a sample without some bands.
+
+    Parameters
+    ----------
+    engine
+        The model.
+    exam
+        The sample; its stamps are made once.
+    sets
+        Sets of bands that are taken away together.
+    progress
+        Called with the number of galaxies done since the last call.
+
+    Returns
+    -------
+    predictions
+        Predictions beside what is known, for each set.
+
+    Raises
+    ------
+    ModelMismatchError
+        Raised if stamps do not fit the model, or it has no such band.
+    """
+    return _sit([(engine, gone) for gone in sets], exam, progress)
+
+
+def _sit(
+    sitting: Sequence[tuple[Engine, tuple[str, ...]]], exam: Exam, progress: Callable[[int], None] | None
+) -> list[LabelledPredictions]:
+    """Let models predict, each without some bands."""
+    manifest = sitting[0][0].manifest
+    for engine, gone in sitting:
+        if view(engine.manifest) != view(manifest):
+            raise ModelMismatchError(
+                "Models with different bands, stamp sizes or fields of view can't share stamps."
+            )
         _check_questions(engine.manifest, exam.tree)
-    if unknown := set(without_bands) - set(manifest.bands):
-        raise ModelMismatchError(f"The model does not look at {', '.join(sorted(unknown))}.")
-    gone = [manifest.bands.index(band) for band in without_bands]
-    samples = [engine.manifest.outputs["alpha"][0] for engine in engines]
+        if unknown := set(gone) - set(manifest.bands):
+            raise ModelMismatchError(f"The model does not look at {', '.join(sorted(unknown))}.")
+    samples = [engine.manifest.outputs["alpha"][0] for engine, _ in sitting]
     parts = [[np.empty((0, number, exam.tree.n_answers), dtype=np.float32)] for number in samples]
     for flux, valid in exam.stamps(manifest):
-        if gone:
-            flux, valid = flux.copy(), valid.copy()
-            flux[:, gone], valid[:, gone] = 0.0, False
-        for engine, part in zip(engines, parts, strict=True):
-            alpha = engine.predict(flux, valid).alpha
+        for (engine, gone), part in zip(sitting, parts, strict=True):
+            kept = valid & np.array([band not in gone for band in manifest.bands])[:, None, None]
+            alpha = engine.predict(np.where(kept, flux, np.float32(0.0)), kept).alpha
             assert alpha is not None
             part.append(alpha)
         if progress is not None:

@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Bar", "check_bars")
+__all__ = ("CORE", "Bar", "check_bars")
 
 import dataclasses
 from collections.abc import Iterator
@@ -34,8 +34,10 @@ from ..coverage import Coverage
 from .deviations import Deviations
 from .evaluation import ORDERED, SampleEvaluation
 
-_CORE = ("smoothOrFeatured", "diskEdgeOn", "howRounded", "merging", "hasSpiralArms")
-_ACCURACY = dict.fromkeys(_CORE[:4], 0.98) | {"hasSpiralArms": 0.97}
+CORE = ("smoothOrFeatured", "diskEdgeOn", "howRounded", "merging", "hasSpiralArms")
+"""The questions that matter most."""
+
+_ACCURACY = dict.fromkeys(CORE[:4], 0.98) | {"hasSpiralArms": 0.97}
 _BALANCED = {"bar, no or any": 0.90, "edgeOnBulge": 0.85}
 _WITHIN_ONE = {"bulgeSize": 0.80, "spiralWinding": 0.80, "spiralArmCount": 0.80}
 _MANY = 1000
@@ -160,7 +162,7 @@ def _honest(evaluation: SampleEvaluation) -> Iterator[Bar]:
 def _deviations(evaluation: SampleEvaluation, truth: Deviations) -> Iterator[Bar]:
     tree = evaluation.tree
     core = np.zeros(tree.n_answers, dtype=np.bool_)
-    for name in _CORE:
+    for name in CORE:
         if name in tree.slices:
             core[tree.slices[name]] = True
     least = min(_SOME, int(truth.count[0].max()))
@@ -169,7 +171,7 @@ def _deviations(evaluation: SampleEvaluation, truth: Deviations) -> Iterator[Bar
     named = f"worst {tree.answer_columns[worst]}, {mean[worst]:.3f}"
     what = "mean |p_hat - p_true|"
     yield Bar(
-        evaluation.name, f"{what}, {len(_CORE)} questions", float(truth.over_answers(core)[0]), 0.05, False
+        evaluation.name, f"{what}, {len(CORE)} questions", float(truth.over_answers(core)[0]), 0.05, False
     )
     yield Bar(evaluation.name, f"{what}, all", float(truth.over_answers()[0]), 0.08, False, remark=named)
 
