@@ -116,6 +116,8 @@ def fill_pixels(
     for reason, names in planes.items():
         reasons |= raw.flagged(names).view(np.uint8) * np.uint8(reason)
     finite = np.isfinite(raw.image)
+    if raw.background is not None:
+        finite &= np.isfinite(raw.background)
     if raw.variance is not None:
         finite &= np.isfinite(raw.variance) & (raw.variance > 0.0)
     reasons |= (~finite).view(np.uint8) * np.uint8(Reason.NONFINITE)

@@ -118,6 +118,7 @@ class TidalCollector:
         self._reference = manifest.bands.index(reference_band(manifest.bands))
         self._mask = PatchMask(geometry.bbox, self._settings.features)
         self._claimed: dict[int, tuple[slice, slice]] = {}
+        self._shapes = self._find_shapes(len(manifest.tides.planes), len(manifest.bands))
         # The empty first part gives a patch without targets its shapes.
         self._parts = [self._nothing(0)]
         self._scales = [np.empty(0, np.float32)]
@@ -284,19 +285,22 @@ class TidalCollector:
 
     def _nothing(self, n: int) -> dict[str, npt.NDArray[Any]]:
         """Return the measurements of objects of which there are none."""
-        size, planes = 8, len(self._engine.manifest.tides.planes)  # type: ignore[union-attr]
-        bands = len(self._engine.manifest.bands)
-        empty = measure_features(
+        return {name: np.full((n, *shape), np.nan) for name, shape in self._shapes.items()}
+
+    def _find_shapes(self, planes: int, bands: int) -> dict[str, tuple[int, ...]]:
+        """Return each measurement's shape for one object."""
+        size, features = 8, len(self._settings.features)
+        one = measure_features(
             np.zeros((1, planes, size, size), np.float32),
-            np.full((1, len(self._settings.features)), np.nan),
+            np.zeros((1, features)),
             np.zeros((1, bands, size, size), np.float32),
             np.zeros((1, bands, size, size), np.bool_),
             np.ones(1),
-            np.full((1, bands), np.nan),
+            np.ones((1, bands)),
             settings=self._settings,
             reference=self._reference,
         )
-        return {name: np.full((n, *getattr(empty, name).shape[1:]), np.nan, np.float64) for name in _KEPT}
+        return {name: getattr(one, name).shape[1:] for name in _KEPT}
 
     def _joined(self) -> dict[str, npt.NDArray[Any]]:
         return {name: np.concatenate([part[name] for part in self._parts]) for name in _KEPT}
