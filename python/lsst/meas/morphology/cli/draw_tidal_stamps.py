@@ -172,8 +172,6 @@ def _portraits(
             for name, mask in marked.items()
             if presence[k, head.features.index(name)] >= thresholds.presence[name]
         }
-        title = (
-            str(k) if made is None else f"{k}: {('undisturbed', *CLASSES)[int(made.properties['kind'][k])]}"
-        )
+        title = str(k) if made is None else f"{k}: {names[int(made.properties['kind'][k])]}"
         portraits.append(TidalPortrait(title, brightness[k], float(scale[k]), there, tuple(lines), known))
     return portraits
