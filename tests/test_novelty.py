@@ -118,11 +118,36 @@ def test_prototypes_follow_clusters() -> None:
         fit_novelty({}, data="nothing")
 
 
+def test_long_vectors_are_shortened() -> None:
+    """To the encoder's largest directions, and all of the statistics."""
+    rng = np.random.default_rng(4)
+    spread = np.concatenate([np.linspace(1.0, 3.0, 160), [0.01, 0.02]])
+    train = spread * rng.normal(size=(1200, 162))
+    fit = fit_novelty({(): train}, data="long", statistics=2, prototypes=1)
+    assert fit.record.directions == 130
+    assert fit.whitening.shape == (1, 130, 162)
+    assert fit.record.picture == 1
+    odd = np.zeros((3, 162))
+    odd[0, 161] = 0.5
+    odd[1, 159] = 60.0
+    odd[2, 0] = 20.0
+    novel = fit.score(odd)
+    assert novel[0] > 1.0
+    assert novel[1] > 1.0
+    # A direction of little variance is one of those that are left out.
+    assert novel[2] < novel[0]
+    module = NoveltyScore(fit.record, ("g",), 162, None)
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in fit.weights().items()})
+    picture = torch.ones(3, 1, 8, 8)
+    said = module(torch.from_numpy(odd).float(), picture, picture > 0.0)
+    np.testing.assert_allclose(said[:, 0].numpy(), novel, rtol=1e-4)
+
+
 def test_old_scores_stay() -> None:
     """Without the new fields, whitened distance of the encoder's vector."""
     record = Novelty(prototypes=3, threshold=2.0, share=0.01, data="x")
     assert "picture" not in record.model_dump(exclude_none=True)
-    assert "missing" not in record.model_dump(exclude_none=True)
+    assert not {"missing", "directions"} & set(record.model_dump(exclude_none=True))
     module = NoveltyScore(record, ("g", "r"), 4, None)
     assert {name: tuple(array.shape) for name, array in module.state_dict().items()} == {
         "centre": (4,),

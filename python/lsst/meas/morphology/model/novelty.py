@@ -43,7 +43,8 @@ class Novelty(Record):
 
     To what the encoder says a few statistics of the picture may be joined,
     and each set of missing bands may have a whitening and prototypes of its
-    own; these are scaled so that the threshold is one.
+    own; these are scaled so that the threshold is one. Of an encoder's long
+    vector only the directions in which objects differ most are looked at.
     """
 
     kind: Literal["prototypes"] = "prototypes"
@@ -58,6 +59,9 @@ class Novelty(Record):
     missing: Annotated[tuple[tuple[Name, ...], ...], Field(min_length=1)] | None = None
     """Sets of missing bands that each have prototypes of their own; `None` if
     all objects are compared with the same ones."""
+
+    directions: PositiveInt | None = None
+    """Number of directions that the distance is taken in, if not all."""
 
     threshold: PositiveFloat
     """Score above which an object counts as out of distribution."""

@@ -101,8 +101,9 @@ class NoveltyScore(nn.Module):
             sets = (len(novelty.missing),)
         self.register_buffer("present", present, persistent=False)
         self.register_buffer("centre", torch.zeros(*sets, width))
-        self.register_buffer("whitening", torch.eye(width).repeat(*sets, 1, 1))
-        self.register_buffer("prototypes", torch.zeros(*sets, novelty.prototypes, width))
+        directions = novelty.directions or width
+        self.register_buffer("whitening", torch.eye(directions, width).repeat(*sets, 1, 1))
+        self.register_buffer("prototypes", torch.zeros(*sets, novelty.prototypes, directions))
 
     def forward(self, encoded: torch.Tensor, picture: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Return the score ``[n, 1]``.
@@ -133,7 +134,7 @@ class NoveltyScore(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return vectors and prototypes by which bands are missing.
 
-        Whitened vectors ``[n, w]`` and prototypes ``[n, k, w]``, both of the
+        Whitened vectors ``[n, d]`` and prototypes ``[n, k, d]``, both of the
         set of missing bands that comes nearest.
         """
         seen = valid.to(vector.dtype).amax(dim=(2, 3))

@@ -51,6 +51,9 @@ HELD_OUT = 0.25
 _ENOUGH = 4
 """Objects wanted for each dimension."""
 
+_DIRECTIONS = 128
+"""Most directions of the encoder's vector that are looked at."""
+
 _PROTOTYPES = 32
 """Prototypes for each set of missing bands, given enough objects."""
 
@@ -77,10 +80,10 @@ class NoveltyFit:
 
     whitening: Vectors
     """Matrices that make the covariance one, over the score of the
-    threshold, ``[p, w, w]``."""
+    threshold, ``[p, d, w]``."""
 
     prototypes: Vectors
-    """Whitened prototypes, ``[p, k, w]``."""
+    """Whitened prototypes, ``[p, k, d]``."""
 
     def weights(self) -> Mapping[str, Vectors]:
         """Return the tensors of a network's ``novelty``, by name."""
@@ -138,19 +141,20 @@ def learn_novelty(
     """
     vectors = novelty_vectors(network, manifest, flux, valid)
     least = min(len(part) for part in vectors.values())
-    width = next(iter(vectors.values())).shape[1]
-    picture = least >= _ENOUGH * width
-    if not picture:
-        looked_at = width - picture_statistics(manifest, network.rendering.channels).width
-        vectors = {gone: part[:, :looked_at] for gone, part in vectors.items()}
+    statistics = picture_statistics(manifest, network.rendering.channels).width
+    encoded = next(iter(vectors.values())).shape[1] - statistics
+    enough = _ENOUGH * (min(encoded, _DIRECTIONS) + statistics)
+    if least < enough:
+        vectors = {gone: part[:, :encoded] for gone, part in vectors.items()}
+        statistics = 0
         _LOG.warning(
             "%d stamps are too few for a score of novelty that looks at colours and texture as well; %d are"
             " enough.",
             least,
-            _ENOUGH * width,
+            enough,
         )
     prototypes = max(1, min(_PROTOTYPES, least // _ENOUGH))
-    return fit_novelty(vectors, data=data, picture=picture, prototypes=prototypes, seed=seed)
+    return fit_novelty(vectors, data=data, statistics=statistics, prototypes=prototypes, seed=seed)
 
 
 def novelty_vectors(
@@ -220,7 +224,7 @@ def fit_novelty(
     vectors: Mapping[tuple[str, ...], npt.NDArray[np.floating]],
     *,
     data: str,
-    picture: bool = False,
+    statistics: int = 0,
     prototypes: int = _PROTOTYPES,
     share: float = 0.01,
     seed: int = 1,
@@ -234,8 +238,9 @@ def fit_novelty(
         each set of missing bands: see `novelty_vectors`.
     data
         What these objects are.
-    picture
-        Whether statistics of the picture are part of it.
+    statistics
+        How many of the features, the last ones, are statistics of the
+        picture; all of them are looked at.
     prototypes
         Number of prototypes; with one, the score is Mahalanobis' distance.
     share
@@ -251,21 +256,24 @@ def fit_novelty(
     Raises
     ------
     MorphologyError
-        Raised if there are fewer than four objects per dimension and
+        Raised if there are fewer than four objects per direction and
         prototype.
     """
     least = min((len(part) for part in vectors.values()), default=0)
     width = max((part.shape[1] for part in vectors.values()), default=0)
-    if least < _ENOUGH * max(width, prototypes):
+    directions = min(width - statistics, _DIRECTIONS) + statistics
+    enough = _ENOUGH * max(directions, prototypes)
+    if least < enough:
         raise MorphologyError(
-            f"{least} objects are too few to tell what is unlike them: {_ENOUGH * max(width, prototypes)} are"
-            f" needed for vectors of {width} features and {prototypes} prototypes."
+            f"{least} objects are too few to tell what is unlike them: {enough} are needed for"
+            f" {directions} directions and {prototypes} prototypes."
         )
-    parts = [_fit(part.astype(np.float64), prototypes, share, seed) for part in vectors.values()]
+    parts = [_fit(part.astype(np.float64), statistics, prototypes, share, seed) for part in vectors.values()]
     record = Novelty(
         prototypes=prototypes,
-        picture=1 if picture else None,
+        picture=1 if statistics else None,
         missing=tuple(vectors),
+        directions=directions if directions < width else None,
         threshold=1.0,
         share=share,
         data=data,
@@ -274,22 +282,45 @@ def fit_novelty(
     return NoveltyFit(record, centre, whitening, found)
 
 
-def _fit(vectors: Floats, prototypes: int, share: float, seed: int) -> tuple[Floats, Floats, Floats]:
+def _fit(
+    vectors: Floats, statistics: int, prototypes: int, share: float, seed: int
+) -> tuple[Floats, Floats, Floats]:
     """Return centre, whitening and whitened prototypes."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(vectors))
     judged, fitted = np.split(vectors[order], [max(1, round(HELD_OUT * len(vectors)))])
     centre = fitted.mean(axis=0)
-    whitening = _whitening(fitted - centre)
-    _, group = _prototypes((fitted - centre) @ whitening.T, prototypes, rng)
+    directions = _directions(fitted - centre, statistics)
+    fitted = (fitted - centre) @ directions.T
+    whitening = _whitening(fitted)
+    _, group = _prototypes(fitted @ whitening.T, prototypes, rng)
     # Once more, by the scatter about the prototypes: what sets groups apart
     # must not make everything else look small.
     means = np.array([fitted[group == k].mean(axis=0) for k in range(prototypes)])
     whitening = _whitening(fitted - means[group])
-    found = (means - centre) @ whitening.T
+    found = means @ whitening.T
+    whitening = whitening @ directions
     scores = np.sqrt(_squares((judged - centre) @ whitening.T, found).min(axis=1))
     threshold = float(np.quantile(scores, 1.0 - share, method="higher"))
     return centre, whitening / threshold, found / threshold
+
+
+def _directions(differences: Floats, statistics: int) -> Floats:
+    """Return what is looked at of vectors, ``[d, w]``.
+
+    Of what the encoder says the directions of most variance, and all of the
+    statistics, in which little variance is what matters.
+    """
+    width = differences.shape[1]
+    encoded = width - statistics
+    if encoded <= _DIRECTIONS:
+        return np.eye(width)
+    part = differences[:, :encoded]
+    _, directions = np.linalg.eigh(part.T @ part)
+    looked_at = np.zeros((_DIRECTIONS + statistics, width))
+    looked_at[:_DIRECTIONS, :encoded] = directions[:, ::-1][:, :_DIRECTIONS].T
+    looked_at[_DIRECTIONS:, encoded:] = np.eye(statistics)
+    return looked_at
 
 
 def _whitening(differences: Floats) -> Floats:

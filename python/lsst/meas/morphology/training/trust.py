@@ -65,8 +65,8 @@ def trusted(
     Parameters
     ----------
     manifest
-        The model; a calibration and a score of novelty that it has are
-        replaced.
+        The model; a score of novelty that it has is replaced, and so is its
+        calibration if there are votes.
     network
         Its network, trained, on the CPU.
     flux
@@ -75,7 +75,7 @@ def trusted(
     valid
         Which pixels were measured, of the same shape.
     votes
-        Their votes, ``[n, a]``; None to leave the votes uncalibrated.
+        Their votes, ``[n, a]``; None to leave their calibration as it is.
     data
         What the stamps are.
     seed
@@ -109,7 +109,7 @@ def trusted(
         if needs_novelty:
             raise
         _LOG.warning("The model gets no score of novelty: %s", error)
-    calibration, fit = None, None
+    calibration, fit = manifest.calibration, None
     if votes is not None and plain.head is not None:
         alpha = _concentrations(plain, flux, valid)
         fit = fit_calibration(votes, alpha, bare.tree, seed=seed)
