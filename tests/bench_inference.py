@@ -39,6 +39,9 @@ from lsst.meas.morphology.inference.engine import Engine, EngineOptions
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.model.shipped import find_model
 
+WANTED = 400
+"""Stamps per second, by the clock, on two cores."""
+
 
 def seconds(action: Callable[[], object], *, on_cpu: bool = True, repeats: int = 5) -> float:
     """Return the median time of an action, after one to warm up.
@@ -53,6 +56,21 @@ def seconds(action: Callable[[], object], *, on_cpu: bool = True, repeats: int =
         action()
         times.append(clock() - start)
     return statistics.median(times)
+
+
+def rate(engine: Engine, flux: np.ndarray, valid: np.ndarray, *, repeats: int = 7) -> float:
+    """Return the most stamps per second by the clock, on all threads.
+
+    The fastest of several runs is the one that other processes disturbed
+    least.
+    """
+    engine.predict(flux, valid)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        engine.predict(flux, valid)
+        times.append(time.perf_counter() - start)
+    return len(flux) / min(times)
 
 
 def compare(package: ModelPackage, options: EngineOptions, count: int) -> None:
@@ -77,6 +95,11 @@ def compare(package: ModelPackage, options: EngineOptions, count: int) -> None:
             f"  batches of {batch_size:4d}: {taken / count * 1e3:7.3f} ms a stamp,"
             f" {count / taken:7.0f} stamps/s; alpha differs from batches of 1 by {largest:.1e}"
         )
+    engine = Engine(manifest, engine._backend, batch_size=64)
+    print(
+        f"  by the clock, batches of 64: {rate(engine, flux, valid):.0f} stamps/s on {options.threads}"
+        f" thread(s); at least {WANTED} are wanted of the default model on 2"
+    )
 
 
 def main() -> None:
