@@ -87,7 +87,7 @@ that follow are then put to enough of them to teach something."""
     type=click.Path(exists=True, file_okay=False, path_type=pathlib.Path),
     help="Directory of other encounters, to measure a model of tidal features with.",
 )
-@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 6500; tides: 5000]")
+@click.option("--steps", type=click.IntRange(1), help="Batches to train on.  [default: 8500; tides: 5000]")
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0.0, min_open=True),
@@ -95,7 +95,7 @@ that follow are then put to enough of them to teach something."""
     help="End after this time if the steps are not done before.",
 )
 @click.option(
-    "--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 120000; tides: 32000]"
+    "--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 160000; tides: 32000]"
 )
 @click.option("--batch-size", type=click.IntRange(2), help="Stamps in a batch.  [default: 128; tides: 32]")
 @click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Largest learning rate.")
@@ -267,5 +267,5 @@ def _sizes(recipe_name: str, given: dict[str, int | None]) -> dict[str, Any]:
     """Return the numbers of steps and stamps of a recipe, as changed."""
     defaults = {"steps": STEPS[recipe_name]} if recipe_name in STEPS else _SMOKE
     if recipe_name == "rubin":
-        defaults = {"steps": 6500, "stamps": 120000, "batch_size": 128}
+        defaults = {"steps": 8500, "stamps": 160000, "batch_size": 128}
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
