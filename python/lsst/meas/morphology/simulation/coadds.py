@@ -23,12 +23,22 @@
 
 from __future__ import annotations
 
-__all__ = ("make_coadd",)
+__all__ = ("BACKGROUND", "make_coadd")
 
 import astropy.units as u
 import numpy as np
 
-from lsst.images import YX, Box, Image, Interval, Mask, MaskSchema, SkyProjection, TractFrame
+from lsst.images import (
+    YX,
+    BackgroundMap,
+    Box,
+    Image,
+    Interval,
+    Mask,
+    MaskSchema,
+    SkyProjection,
+    TractFrame,
+)
 from lsst.images import get_legacy_deep_coadd_mask_planes as deep_coadd_mask_planes
 from lsst.images.cells import (
     CellCoadd,
@@ -38,16 +48,27 @@ from lsst.images.cells import (
     CellPointSpreadFunction,
     PatchDefinition,
 )
+from lsst.images.fields import SplineField
 
+from .background import fit_background
 from .drawing import TractPlanes, psf_kernels
 from .layout import Bounds, PatchLayout, TractLayout
+
+BACKGROUND = "sky"
+"""Name of the background that is subtracted from simulated coadds."""
 
 _EDGE = 10
 """Width, in pixels, of the frame that detection does not reach."""
 
 
 def make_coadd(
-    planes: TractPlanes, layout: TractLayout, patch: PatchLayout, band: str, *, skymap: str
+    planes: TractPlanes,
+    layout: TractLayout,
+    patch: PatchLayout,
+    band: str,
+    *,
+    skymap: str,
+    background_bin: int | None = None,
 ) -> CellCoadd:
     """Cut a patch's coadd out of a tract's pixels.
 
@@ -63,6 +84,9 @@ def make_coadd(
         Name of the band.
     skymap
         Name of the skymap.
+    background_bin
+        Side of the bins (pixels) of a background that is subtracted and kept
+        with the coadd, as a data release does; `None` for none.
 
     Returns
     -------
@@ -102,7 +126,7 @@ def make_coadd(
         if 0 <= cell[0] < size.i and 0 <= cell[1] < size.j:
             missing.add(CellIJ(i=cell[0], j=cell[1]))
             kernels[cell] = np.nan
-    return CellCoadd(
+    coadd = CellCoadd(
         Image(planes.image[part].copy(), bbox=bbox, unit=u.nJy, sky_projection=projection),
         mask=mask,
         variance=Image(planes.variance[part].copy(), bbox=bbox, unit=u.nJy**2),
@@ -116,7 +140,15 @@ def make_coadd(
             inner_bbox=_box(patch.inner),
             cells=grid,
         ),
+        backgrounds=BackgroundMap(),
     )
+    if background_bin is not None:
+        unused = planes.detected[part] | planes.no_data[part] | planes.saturated[part]
+        level, y, x = fit_background(planes.image[part], ~unused, bin_size=background_bin)
+        field = SplineField(bbox, level, y=y + bbox.y.start, x=x + bbox.x.start, unit=u.nJy)
+        coadd.backgrounds.add(BACKGROUND, field, f"Level of the sky in bins of {background_bin} pixels.")
+        coadd.apply_background(BACKGROUND)
+    return coadd
 
 
 def _box(bounds: Bounds) -> Box:

@@ -98,6 +98,7 @@ def simulate_repository(
     mix: Mix | None = None,
     nasty: bool = True,
     missing_band: str | None = "i",
+    background_bin: int | None = None,
     skymap: str = "lsst_cells_sim",
     run: str = "sim/raw",
     collection: str = "sim",
@@ -138,6 +139,9 @@ def simulate_repository(
         Whether to add objects that are hard to measure.
     missing_band
         Band that the last patch of the last tract lacks, if any.
+    background_bin
+        Side of the bins (pixels) of the background that is subtracted from
+        the coadds and kept with them; `None` for none.
     skymap
         Name of the skymap.
     run, collection
@@ -201,7 +205,9 @@ def simulate_repository(
                 for band in bands:
                     if (tract.tract, patch.patch, band) in missing:
                         continue
-                    coadd = make_coadd(planes[band], tract, patch, band, skymap=skymap)
+                    coadd = make_coadd(
+                        planes[band], tract, patch, band, skymap=skymap, background_bin=background_bin
+                    )
                     butler.put(
                         coadd, "deep_coadd", skymap=skymap, tract=tract.tract, patch=patch.patch, band=band
                     )
