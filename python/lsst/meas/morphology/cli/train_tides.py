@@ -26,6 +26,7 @@ from __future__ import annotations
 __all__ = ("STEPS", "train_tides")
 
 import dataclasses
+import math
 import pathlib
 import shlex
 from typing import TYPE_CHECKING
@@ -118,6 +119,8 @@ def train_tides(
     ]
     words += ["--seed", str(options.seed), "--threads", str(threads)]
     words += ["--learning-rate", str(options.learning_rate)]
+    if math.isfinite(options.minutes):
+        words += ["--minutes", f"{options.minutes:g}"]
     name = "encountersNotTrainedOn" if unseen is not None else "encountersTrainedOn"
     samples = {name: MarkedSource(manifest, TidalSource(manifest, str(unseen or library)))}
     with click.progressbar(length=options.steps, label="Training", show_pos=True) as bar:
