@@ -44,6 +44,8 @@ from lsst.meas.morphology.model.manifest import (
     UNetArchitecture,
 )
 from lsst.meas.morphology.model.network import build_network
+from lsst.meas.morphology.model.package import ModelPackage
+from lsst.meas.morphology.model.shipped import find_model
 from lsst.meas.morphology.training.export import export_package
 
 PLANES = ("tail", "stream", "shell", "debris", "host")
@@ -259,3 +261,48 @@ def test_golden_masks_are_looked_at(tmp_path: Any) -> None:
 def test_a_tree_is_not_to_be_had() -> None:
     with pytest.raises(ModelPackageError, match="no votes"):
         _ = manifest().tree
+
+
+# The model that ships with the code
+
+
+@pytest.fixture(scope="module")
+def shipped() -> ModelPackage:
+    return ModelPackage.open(str(find_model("tides")))
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_the_shipped_model_gives_its_golden_outputs(shipped: ModelPackage, backend: str) -> None:
+    assert check_golden(shipped, EngineOptions(backend=backend, device="cpu")).passed
+
+
+def test_the_shipped_model_is_small_and_says_what_it_is(shipped: ModelPackage) -> None:
+    assert len(shipped.to_bytes()) <= 8 * 1024 * 1024
+    assert shipped.manifest.tides.planes == PLANES
+    assert shipped.manifest.field_of_view.multiple * 3 >= 12
+    assert "not for science" in shipped.card()
+    golden = shipped.golden()
+    assert not golden["valid"][-1, [0, 2]].any()
+
+
+def test_the_shipped_model_marks_turned_stamps_alike(shipped: ModelPackage) -> None:
+    engine = Engine.from_package(shipped, EngineOptions(backend="onnx", device="cpu"))
+    golden = shipped.golden()
+    flux, valid = golden["flux"], golden["valid"]
+    plain = engine.predict(flux, valid)
+    turned = engine.predict(np.rot90(flux, 1, (2, 3)), np.rot90(valid, 1, (2, 3)))
+    share = 1.0 / (1.0 + np.exp(-plain.mask))
+    back = 1.0 / (1.0 + np.exp(-np.rot90(turned.mask, -1, (2, 3))))
+    assert share.max() > 0.9
+    assert np.abs(share - back).mean() < 0.02
+
+
+def test_the_shipped_model_sees_nothing_in_an_empty_sky(shipped: ModelPackage) -> None:
+    engine = Engine.from_package(shipped, EngineOptions(backend="onnx", device="cpu"))
+    size = shipped.manifest.stamp_size
+    flux = np.random.default_rng(1).normal(0.0, 15.0, (2, 3, size, size)).astype(np.float32)
+    found = engine.predict(flux, np.ones(flux.shape, np.bool_))
+    assert (found.mask > 0.0)[:, :4].mean() < 0.002
+    nothing = engine.predict(np.full_like(flux, np.nan), np.zeros(flux.shape, np.bool_))
+    assert np.isfinite(nothing.mask).all()
+    assert np.isfinite(nothing.presence).all()
