@@ -47,6 +47,9 @@ INNER_RINGS = 12
 OUTER_SHARE = 0.2
 """Share of the rings, the outermost, whose median is taken for the sky."""
 
+_LEAST_SHARE = 1e-3
+"""Part of a profile's peak below which it is not told from its level."""
+
 _SHAPE_STEPS = 8
 _STEPS_PER_PIXEL = 64.0
 
@@ -251,8 +254,8 @@ def _medians(values: npt.NDArray[np.floating], count: npt.NDArray[np.int64]) -> 
     poor = count < LEAST_CLEAR * size
     middle = np.where(poor, np.nan, quantile(0.5))
     scatter = np.where(poor, np.nan, 0.5 * (quantile(0.84) - quantile(0.16)))
-    for array in (middle, scatter):
-        _fill(array)
+    _fill_falling(middle)
+    _fill(scatter)
     return middle, scatter
 
 
@@ -276,6 +279,26 @@ def _fill(profiles: Doubles) -> None:
         profile = profiles[i, j]
         good = np.isfinite(profile)
         profiles[i, j] = np.interp(places, places[good], profile[good]) if good.any() else 0.0
+
+
+def _fill_falling(profiles: Doubles) -> None:
+    """Interpolate over the NaNs of profiles that fall outwards, in place.
+
+    As logarithms above the outermost rings' level, over the distance: a
+    straight line across a gap in a steep profile is much too bright.
+    """
+    distance = np.sqrt(np.arange(profiles.shape[2]) + 0.5)
+    for i, j in np.argwhere(np.isnan(profiles).any(axis=2)):
+        profile = profiles[i, j]
+        good = np.isfinite(profile)
+        if not good.any():
+            profile[:] = 0.0
+            continue
+        known = profile[good]
+        level = np.median(known[-max(1, len(known) // 5) :])
+        least = max(_LEAST_SHARE * float(known.max() - level), 1e-9)
+        logs = np.log(np.maximum(known - level, 0.0) + least)
+        profile[~good] = level + np.exp(np.interp(distance[~good], distance[good], logs)) - least
 
 
 def _between(profile: Doubles) -> Doubles:

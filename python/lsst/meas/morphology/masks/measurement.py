@@ -283,8 +283,21 @@ def _subtract(
     centre = np.asarray(rings.scatter(order), np.bool_)[:, 0]
     least = BELIEVED_NOISE * np.sqrt(1.0 / weight.sum(axis=1))
     neighbours = find_neighbours(detection - first.light[:, 0], found, doubtful, centre, least)
-    host = fit_host(image, valid & ~(doubtful | neighbours.any)[:, None], rings, scale)
+    clear = valid & ~(doubtful | neighbours.any)[:, None]
+    host = fit_host(image, clear, rings, scale)
+    host = dataclasses.replace(host, light=_mirrored(host.light, image, clear, doubtful))
     return host, image - host.light, rings, neighbours
+
+
+def _mirrored(light: Floats, image: Floats, clear: Bools, doubtful: Bools) -> Floats:
+    """Let what is opposite of features stand for the host beneath them.
+
+    Galaxies look the same turned by half a turn, arms and bars included,
+    whatever their isophotes; where the opposite side is not clear the model
+    of the rings stands.
+    """
+    opposite = (slice(None), slice(None), slice(None, None, -1), slice(None, None, -1))
+    return np.where(clear[opposite] & doubtful[:, None], image[opposite], light)
 
 
 def _covered(mask: Bools, compact: Bools) -> Doubles:
