@@ -120,8 +120,8 @@ def test_features_keep_light_and_place(library: EncounterLibrary) -> None:
 
 
 def test_one_particle_is_where_it_was_put() -> None:
-    cloud = np.zeros((100, 2), np.float32) + np.float32([4.0, -3.0])
-    feature = Feature("tail", 0, 0, cloud, np.full(100, 0.01, np.float32), {"r": 5.0})
+    cloud = np.zeros((2000, 2), np.float32) + np.float32([4.0, -3.0])
+    feature = Feature("tail", 0, 0, cloud, np.full(2000, 5e-4, np.float32), {"r": 5.0})
     axis = np.arange(21) - 10.0
     kernel = np.exp(-0.5 * (axis[:, None] ** 2 + axis**2) / 2.0**2)
     box, images = paint_feature(feature, 50.25, 60.0, pixel_scale=0.2, kernels={"r": kernel})
