@@ -134,7 +134,7 @@ def draw_tidal_sheet(
 
     each = 2 if bare else 1
     rows = max(1, -(-len(portraits) // columns))
-    figure = Figure(figsize=(2.6 * columns * each, 3.3 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(2.2 * columns * each, 2.6 * rows + 0.6), layout="constrained")
     colours = ", ".join(f"{name} {colour.removeprefix('tab:')}" for name, colour in COLOURS.items())
     figure.suptitle(f"{title}\n{colours}; bar: 20 arcsec", fontsize=10)
     axes = figure.subplots(rows, columns * each, squeeze=False).ravel()
@@ -156,7 +156,7 @@ def draw_tidal_sheet(
             va="top",
             family="monospace",
         )
-    figure.savefig(path, dpi=110, bbox_inches="tight")
+    figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def _draw_picture(ax: Any, portrait: TidalPortrait) -> None:
