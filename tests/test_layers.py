@@ -133,7 +133,14 @@ def test_no_circles() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["tasks.measure_morphology", "tasks.partition_morphology", "butler", "cli.main", "cli.butler"],
+    [
+        "tasks.measure_morphology",
+        "tasks.partition_morphology",
+        "tasks.segment_tidal_features",
+        "butler",
+        "cli.main",
+        "cli.butler",
+    ],
 )
 def test_light_imports(module: str) -> None:
     """Building a graph or asking for help must not load a network library."""

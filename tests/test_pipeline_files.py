@@ -40,6 +40,10 @@ from lsst.meas.morphology.tasks.partition_morphology import (
     PartitionMorphologyConfig,
     PartitionMorphologyConnections,
 )
+from lsst.meas.morphology.tasks.segment_tidal_features import (
+    SegmentTidalFeaturesConfig,
+    SegmentTidalFeaturesConnections,
+)
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base.tests.pipelineStepTester import PipelineStepTester
 from lsst.pipe.base.testUtils import lintConnections
@@ -53,13 +57,17 @@ def test_one_pipeline_under_both_names(monkeypatch: pytest.MonkeyPatch) -> None:
     by_variable = Pipeline.from_uri("$MEAS_MORPHOLOGY_DIR/pipelines/Morphology.yaml")
     by_resource = Pipeline.from_uri(RESOURCE)
     assert str(by_variable) == str(by_resource)
-    assert set(by_resource.subsets) == {"step1-measure", "step2-partition"}
+    assert set(by_resource.subsets) == {"step1-measure", "step2-partition", "step1-tides", "step2-tides"}
 
 
 def test_pipeline_needs_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEAS_MORPHOLOGY_DIR", raising=False)
     graph = Pipeline.from_uri(RESOURCE).to_graph()
-    assert set(graph.tasks) == {"measureMorphology", "partitionMorphologyHpx5"}
+    votes = {"measureMorphology", "partitionMorphologyHpx5"}
+    assert set(graph.tasks) == votes | {"segmentTidalFeatures", "partitionTidalHpx5"}
+    alone = Pipeline.from_uri(f"{RESOURCE}#step1-measure,step2-partition").to_graph()
+    assert set(alone.tasks) == votes
+    assert "morphology_model_tides" not in alone.dataset_types
 
 
 def test_steps(tmp_path: Path) -> None:
@@ -69,11 +77,13 @@ def test_steps(tmp_path: Path) -> None:
         "deep_coadd": ({"skymap", "tract", "patch", "band"}, "CellCoadd"),
         "object": ({"skymap", "tract"}, "ArrowAstropy"),
         "morphology_model_rubin": (set(), "MorphologyModelPackage"),
+        "morphology_model_tides": (set(), "MorphologyModelPackage"),
     }
     made = {f"object_morphology{kind}_{unit}" for kind in ("", "_embedding") for unit in ("patch", "hpx5")}
+    made |= {"object_tidal_patch", "object_tidal_mask", "object_tidal_hpx5"}
     tester = PipelineStepTester(
         RESOURCE,
-        ["#step1-measure", "#step2-partition"],
+        ["#step1-measure", "#step1-tides", "#step2-partition", "#step2-tides"],
         initial_dataset_types=[(name, *definition, False) for name, definition in needed.items()],
         expected_inputs=set(needed),
         expected_outputs=made,
@@ -85,6 +95,7 @@ def test_steps(tmp_path: Path) -> None:
 def test_connections_are_well_formed() -> None:
     lintConnections(MeasureMorphologyConnections)
     lintConnections(PartitionMorphologyConnections)
+    lintConnections(SegmentTidalFeaturesConnections)
 
 
 def test_two_models_in_one_pipeline() -> None:
@@ -102,6 +113,7 @@ def test_embeddings_can_be_left_out() -> None:
     pipeline = Pipeline.from_uri(RESOURCE)
     for label in ("measureMorphology", "partitionMorphologyHpx5"):
         pipeline.addConfigOverride(label, "doEmbeddings", False)
+    assert "object_tidal_hpx5" in pipeline.to_graph().dataset_types
     assert not [name for name in pipeline.to_graph().dataset_types if "embedding" in name]
 
 
@@ -118,6 +130,28 @@ def test_storage_class_of_coadds_is_configuration() -> None:
     config = MeasureMorphologyConfig()
     config.coaddStorageClass = "ExposureF"
     assert MeasureMorphologyConnections(config=config).coadds.storageClass == "ExposureF"
+    tidal = SegmentTidalFeaturesConfig()
+    assert SegmentTidalFeaturesConnections(config=tidal).coadds.storageClass == "CellCoadd"
+    tidal.coaddStorageClass = "ExposureF"
+    assert SegmentTidalFeaturesConnections(config=tidal).coadds.storageClass == "ExposureF"
+
+
+def test_tidal_defaults() -> None:
+    """Large hosts, with the light that the background took."""
+    config = SegmentTidalFeaturesConfig()
+    selection = config.selection.to_selection()
+    assert (selection.max_magnitude, selection.min_radius) == (20.0, 5.0)
+    assert config.pixels.restoreBackground
+    assert not MeasureMorphologyConfig().pixels.restoreBackground
+    assert MeasureMorphologyConfig().selection.to_selection().min_radius is None
+
+
+def test_tidal_tables_take_a_name_of_their_own() -> None:
+    pipeline = Pipeline.from_uri(RESOURCE)
+    for label in ("segmentTidalFeatures", "partitionTidalHpx5"):
+        pipeline.addConfigOverride(label, "connections.tableName", "object_tidal_test")
+    names = set(pipeline.to_graph().dataset_types)
+    assert {"object_tidal_test_patch", "object_tidal_test_mask", "object_tidal_test_hpx5"} <= names
 
 
 def test_configuration_reaches_the_values() -> None:
@@ -142,6 +176,7 @@ def test_bps_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     config = bps.BpsConfig(str(path))
     assert config.search("butlerConfig", opt={"curvals": {}, "searchobj": config["payload"]})[0]
     labels = set(Pipeline.from_uri(config["pipelineYaml"]).to_graph().tasks)
+    assert labels == {"measureMorphology", "partitionMorphologyHpx5"}
     clusters = yaml.safe_load(path.read_text())["cluster"]
     assert {cluster["pipetasks"] for cluster in clusters.values()} == labels
     assert os.environ["MORPHOLOGY_OUTPUT"] in config.search("output", opt={"searchobj": config["payload"]})[1]

@@ -45,6 +45,7 @@ from lsst.images import (
     get_legacy_non_cell_coadd_mask_planes,
 )
 from lsst.images.cells import CellCoadd, CellGrid, CellGridBounds, CellPointSpreadFunction, PatchDefinition
+from lsst.images.fields import SplineField
 from lsst.images.serialization import write_archive
 from lsst.meas.morphology.errors import CoaddReadError
 from lsst.meas.morphology.pixels import source as source_module
@@ -81,6 +82,7 @@ def write_coadd(
     band: str = "i",
     x0: int = X0,
     y0: int = Y0,
+    background: SplineField | None = None,
 ) -> None:
     """Write arrays as a cell coadd in DP2's format."""
     ny, nx = image.shape
@@ -102,6 +104,9 @@ def write_coadd(
         ),
         patch=PatchDefinition(id=0, index=YX(y=0, x=0), inner_bbox=bbox, cells=grid),
     )
+    if background is not None:
+        coadd.backgrounds.add("sky", background)
+        coadd.apply_background("sky")
     write_archive(coadd, path)
 
 
@@ -362,3 +367,65 @@ def test_exposure_without_calibration_is_named() -> None:
     source = CoaddSource("i", exposure=Exposure(noise(9), {}, 0.0), label="deep_coadd of patch 7")
     with pytest.raises(CoaddReadError, match=r"deep_coadd of patch 7.*photometric calibration"):
         read_planes([source], ("i",), whole(noise(9)))
+
+
+def hilly(image: npt.NDArray[np.float32], unit: u.UnitBase) -> SplineField:
+    """Return a background with a value of its own at each of nine points."""
+    ny, nx = image.shape
+    bbox = Box(y=Interval(Y0, Y0 + ny), x=Interval(X0, X0 + nx))
+    axis = np.array([0.0, 0.5, 1.0])
+    level = np.array([[3.0, -1.0, 2.0], [0.5, 4.0, 1.0], [-2.0, 0.0, 5.0]])
+    return SplineField(bbox, level, y=Y0 + axis * (ny - 1), x=X0 + axis * (nx - 1), unit=unit)
+
+
+@pytest.mark.parametrize("full", [True, False], ids=["whole", "part"])
+def test_background_is_added_again(full: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    image = rng.normal(0.0, 10.0, (90, 120)).astype(np.float32)
+    hole = np.zeros(image.shape, np.bool_)
+    hole[5:9, 40:50] = True
+    path = tmp_path / "coadd.fits"
+    # The background in another unit than the image: 1 uJy is 1000 nJy.
+    write_coadd(path, image.copy(), masks={"NO_DATA": hole}, unit=u.uJy, background=hilly(image, u.nJy))
+    cover = whole(image)
+    if not full:
+        box = (X0 + 30, Y0, X0 + 60, Y0 + 30)
+        cover = Cover(bbox=cover.bbox, full=False, boxes=(box,))
+    source = CoaddSource("i", str(path))
+    as_it_is = read_planes([source], ["i"], cover)
+    restored = read_planes([source], ["i"], cover, restore_background=True)
+    assert (as_it_is.restored_bands, restored.restored_bands) == (frozenset(), {"i"})
+    read = np.zeros(image.shape, np.bool_)
+    for x0, y0, x1, y1 in cover.boxes:
+        read[y0 - Y0 : y1 - Y0, x0 - X0 : x1 - X0] = True
+    np.testing.assert_allclose(
+        restored.image[0], np.where(read & ~hole, image * 1e3, 0.0), rtol=1e-5, atol=1e-2
+    )
+    level = hilly(image, u.nJy).render().array
+    difference = restored.image[0] - as_it_is.image[0]
+    np.testing.assert_allclose(difference, np.where(read & ~hole, level, 0.0), atol=1e-2)
+
+
+def test_coadd_without_background_stays_as_it_is(tmp_path: Path) -> None:
+    image = np.ones((60, 60), np.float32)
+    write_coadd(tmp_path / "coadd.fits", image)
+    source = CoaddSource("i", str(tmp_path / "coadd.fits"))
+    planes = read_planes([source], ["i"], whole(image), restore_background=True)
+    assert planes.restored_bands == frozenset()
+    np.testing.assert_array_equal(planes.image[0], image)
+
+
+def test_variance_is_kept_on_request(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    image = np.ones((60, 60), np.float32)
+    variance = rng.uniform(1.0, 2.0, image.shape).astype(np.float32)
+    variance[3, 4] = np.inf
+    hole = np.zeros(image.shape, np.bool_)
+    hole[10:20, 10:20] = True
+    write_coadd(tmp_path / "coadd.fits", image, variance=variance, masks={"NO_DATA": hole}, unit=u.uJy)
+    source = CoaddSource("i", str(tmp_path / "coadd.fits"))
+    assert read_planes([source], ["i"], whole(image)).variance is None
+    kept = read_planes([source], ["i"], whole(image), check_variance=False, keep_variance=True).variance
+    assert kept is not None
+    good = ~hole & np.isfinite(variance)
+    np.testing.assert_allclose(kept[0], np.where(good, variance * np.float32(1e6), 0.0), rtol=1e-5)

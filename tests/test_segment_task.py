@@ -225,9 +225,17 @@ def test_independent_of_batch_size_and_backend(segmented: Segmented) -> None:
     for i, config in enumerate(({"engine__batchSize": 3}, {"engine__backend": "torch"})):
         butler = segment(segmented.repo, f"u/variant{i}", where=ONE_PATCH, **config)
         table = tables(butler)[1, 0]
-        for name in measured_columns(reference):
+        # Rounding may move a pixel or two across the threshold.
+        close = {"probability": 1e-3, "area": 0.02, "extent": 0.02}
+        for feature in FEATURES:
+            for suffix, tolerance in close.items():
+                name = f"{feature}_{suffix}"
+                np.testing.assert_allclose(
+                    table[name].to_numpy(), reference[name].to_numpy(), rtol=tolerance, err_msg=name
+                )
+        for name in ("host_radius", "host_r_flux", "r_surfaceBrightnessLimit"):
             np.testing.assert_allclose(
-                table[name].to_numpy(), reference[name].to_numpy(), rtol=1e-2, atol=1e-2, err_msg=name
+                table[name].to_numpy(), reference[name].to_numpy(), rtol=0.02, err_msg=name
             )
 
 
@@ -337,7 +345,7 @@ def marked_repo(
         rows["coord_ra"], rows["coord_dec"], rows["patch"] = sky.ra.deg, sky.dec.deg, 2
         rows["objectId"] = np.arange(len(rows)) + 1
         for name in ("shape_xx", "shape_yy"):
-            rows[name] = 4.0
+            rows[name] = 12.0
         for name in rows.colnames:
             if name.endswith("kronRad") or name == "footprintArea":
                 rows[name] = 5.0
@@ -383,8 +391,11 @@ def test_light_is_never_counted_twice(segmented: Segmented) -> None:
     shared = segment(segmented.repo, "u/shared", where="tract=2 AND patch=2", first=("u/three",))
     table = tables(shared)[2, 2]
     assert table.num_rows == 3
-    np.testing.assert_allclose(alone["stream_r_flux"].to_numpy(), [total], rtol=0.03)
-    np.testing.assert_allclose(table["stream_r_flux"].to_numpy().sum(), total, rtol=0.03)
+    # Interpolation puts some of the block's light beyond its edges.
+    np.testing.assert_allclose(alone["stream_r_flux"].to_numpy(), [total], rtol=0.08)
+    np.testing.assert_allclose(
+        table["stream_r_flux"].to_numpy().sum(), alone["stream_r_flux"].to_numpy().sum(), rtol=0.02
+    )
     np.testing.assert_allclose(table["stream_share"].to_numpy().sum(), 1.0, atol=0.02)
     assert np.all(table["tidal_flag_blended"].to_numpy())
     (ref,) = shared.query_datasets("segmentTidalFeatures_metadata", collections="u/shared")

@@ -370,3 +370,23 @@ def test_boxes_hold_every_pixel_with_weight() -> None:
             inside, _ = make_planes(part)
             expected = cut(planes, geometry, targets, fixed(scale), 16).flux
             np.testing.assert_array_equal(cut(inside, geometry, targets, fixed(scale), 16).flux, expected)
+
+
+def test_noise_is_the_median_of_the_stamp_s_good_pixels() -> None:
+    rng = np.random.default_rng(12)
+    planes, geometry = make_planes(np.zeros((2, 200, 200), np.float32))
+    targets = make_targets([X0 + 60.0, X0 + 150.0, X0 + 60.0], [Y0 + 60.0, Y0 + 150.0, Y0 + 60.0])
+    targets.flags[2] = Flag.GENERAL
+    assert np.isnan(cut(planes, geometry, targets, fixed(2.0)).sigma).all()
+    variance = rng.uniform(4.0, 9.0, planes.image.shape).astype(np.float32)
+    variance[:, 100:, 100:] *= 100.0
+    # A quarter of the first stamp has no good pixel.
+    variance[0, 28:60, 28:60] = 0.0
+    variance[1, 100:, 100:] = 0.0
+    sigma = cut(dataclasses.replace(planes, variance=variance), geometry, targets, fixed(2.0)).sigma
+    part = variance[0, 28:93, 28:93]
+    np.testing.assert_allclose(sigma[0, 0], np.sqrt(np.median(part[part > 0])), rtol=0.01)
+    part = variance[0, 118:183, 118:183]
+    np.testing.assert_allclose(sigma[1, 0], np.sqrt(np.median(part)), rtol=0.01)
+    assert np.isnan(sigma[1, 1])
+    assert np.isnan(sigma[2]).all()

@@ -155,6 +155,32 @@ def test_stars_are_left_out_by_size() -> None:
     assert len(select(table, TargetSelection(min_radius_over_psf=0.501))) == 0
 
 
+def test_cut_on_radius() -> None:
+    """In arcsec, of the radius that holds nearly all light."""
+    table = objects(4, i_kronRad=[7.0, 20.0, 5.0, np.nan], footprintArea=[0, 0, 0, 0])
+    table["shape_xx"] = table["shape_yy"] = np.array([30.0, 30.0, 60.0, np.nan], np.float32)
+    # 3.5, 10 and 4.85 arcsec; the last has none, and nothing is known of it.
+    targets = select(table, TargetSelection(min_radius=4.0))
+    assert kept(targets) == [1, 2, 3]
+    np.testing.assert_allclose(targets.radius, [10.0, 4.853, np.nan], rtol=1e-3)
+    assert flags(targets)[:2] == [Flag(0)] * 2
+    assert flags(targets)[2] == Flag.SHAPE | Flag.SELECTION
+    assert kept(select(table, TargetSelection(min_radius=5.0))) == [1, 3]
+    assert flags(select(table, NO_CUTS))[3] == Flag.SHAPE
+
+
+def test_north() -> None:
+    angle = np.radians(30.0)
+
+    def turned(ra: npt.NDArray[Any], dec: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        east, north = -1000.0 * ra, 1000.0 * dec
+        return east * np.cos(angle) - north * np.sin(angle), east * np.sin(angle) + north * np.cos(angle)
+
+    geometry = Geometry((0, 0, 10, 10), 0.2, turned)
+    north = geometry.north(np.array([1.0, np.nan, 2.0]), np.array([0.0, 1.0, 90.0]))
+    np.testing.assert_allclose(np.degrees(north), [120.0, np.nan, 120.0])
+
+
 def test_positions() -> None:
     table = objects(6, coord_ra=[3.0, np.nan, 3.0, -0.01, 6.0, np.inf], coord_dec=[2.0, 2, np.nan, 2, 2, 2])
     targets = select(table)
