@@ -195,21 +195,22 @@ def grade(
     n, r = len(stamps.flux), stamps.bands.index(_BAND)
     sigma, scale = stamps.sigma[:, r], stamps.arcsec_per_px
     light = stamps.host + stamps.others
-    truth = truth_masks(stamps.debris, light, mask_limit(sigma), scale)
     valid = stamps.valid[:, r]
+    # What was not measured can't be seen.
+    shown = np.where(valid[:, np.newaxis], stamps.debris, np.float32(0.0))
+    truth = truth_masks(shown, light, mask_limit(sigma), scale)
     regions = region_truth(truth.mask, truth.ignore, truth.any_mask, truth.any_ignore, valid)
     probability = expit(said.mask)
     planes = [head.planes.index(name) for name in WEIGHED]
     features = [head.features.index(name) for name in WEIGHED]
     presence = expit(said.presence)
-    debris = stamps.debris.sum(axis=1)
-    brightness, contrast = feature_depth(debris, light, scale)
+    brightness, contrast = feature_depth(shown.sum(axis=1), light, scale)
     area = np.square(scale, dtype=np.float64)[:, np.newaxis]
     flux = flux_error = np.full((n, len(WEIGHED)), np.nan)
     if weigh:
         flux, flux_error = _weigh(stamps, probability, presence, head)
-    each = np.concatenate([stamps.debris, debris[:, np.newaxis]], axis=1)
-    masks = np.concatenate([truth.mask, truth.any_mask[:, np.newaxis]], axis=1) & valid[:, np.newaxis]
+    each = np.concatenate([stamps.debris, stamps.debris.sum(axis=1, keepdims=True)], axis=1)
+    masks = np.concatenate([truth.mask, truth.any_mask[:, np.newaxis]], axis=1)
     covariates = {name: np.asarray(stamps.properties[name], np.float64) for name in _COVARIATES}
     return TidalOutcomes(
         groups=groups,
