@@ -466,7 +466,7 @@ def test_the_command_survives_a_kill(tmp_path):
     shell = [sys.executable, "-m", "lsst.meas.morphology", "train", str(killed), *arguments]
     checkpoint = tmp_path / "killed.morph.work" / "checkpoint.safetensors"
     process = subprocess.Popen(shell, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    for _ in range(600):
+    for _ in range(6000):
         if checkpoint.exists() or process.poll() is not None:
             break
         time.sleep(0.05)
