@@ -174,10 +174,10 @@ def _draw_completeness(evaluation: TidalEvaluation, quantity: str, ax: Any) -> N
 def _draw_flux(outcomes: TidalOutcomes, evaluation: TidalEvaluation, k: int, ax: Any) -> None:
     name = CLASSES[k]
     rows = outcomes.visible[:, k] & (outcomes.presence[:, k] >= evaluation.thresholds.presence[name])
+    rows &= np.isfinite(outcomes.flux[:, k]) & (outcomes.true_flux[:, k] > 0.0)
     truth, flux = outcomes.true_flux[rows, k], outcomes.flux[rows, k]
     sigma = outcomes.flux_error[rows, k]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio, bar = np.clip(flux / truth, 0.0, 2.5), sigma / truth
+    ratio, bar = np.clip(flux / truth, 0.0, 2.5), sigma / truth
     ax.errorbar(truth, ratio, np.minimum(bar, 2.0), fmt=".", ms=2, lw=0.3, alpha=0.5)
     ax.axhline(1.0, color="0.5", lw=0.8)
     if len(truth):
