@@ -122,7 +122,7 @@ def scene(
 
 def test_flux_of_an_arc_over_a_disk() -> None:
     found = scene(12)
-    assert np.median(found.ratio) == pytest.approx(1.0, abs=0.04)
+    assert np.median(found.ratio) == pytest.approx(1.0, abs=0.07)
     error = found.measured.flux_error[:, 1, 1] / found.measured.flux[:, 1, 1]
     spread = np.std(found.ratio)
     assert 0.6 * spread < np.median(error) < 2.5 * spread
@@ -179,7 +179,7 @@ def test_neighbours_on_the_feature_do_not_count() -> None:
     clean, dirty = scene(8), scene(8, more=stars)
     # What is filled in is the mean of the arc around, fainter than its ridge;
     # the stars have more than half its flux.
-    np.testing.assert_allclose(np.median(dirty.ratio), np.median(clean.ratio), atol=0.1)
+    np.testing.assert_allclose(np.median(dirty.ratio), np.median(clean.ratio), atol=0.13)
     lost = (clean.measured.flux - dirty.measured.flux)[:, 1, 1]
     assert np.median(np.abs(lost) / dirty.measured.flux_error[:, 1, 1]) < 1.0
     assert np.all(dirty.measured.blended > 0.02)

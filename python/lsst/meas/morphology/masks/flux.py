@@ -33,6 +33,8 @@ from .host import HostModel, Rings
 from .noise import measure_fluctuations
 from .settings import FeatureSettings
 
+_CLIP_STEPS = 3
+
 type Bools = npt.NDArray[np.bool_]
 type Floats = npt.NDArray[np.float32]
 type Doubles = npt.NDArray[np.float64]
@@ -48,12 +50,21 @@ LEAST_FILL = 1e-3
 """Weight of that mean from which it is one; a feature that is covered
 altogether keeps the light that is there."""
 
+CLIP_SIGMA, CLIP_SHARE = 2.0, 0.1
+"""How far a pixel may be from that mean, in the noise and in the mean, and
+be a part of the feature."""
+
 FILL_ERROR = 0.5
 """Relative error of such light."""
 
 
-def fill_covered(residual: Floats, valid: Bools, mask: Bools, compact: Bools) -> tuple[Floats, Bools]:
+def fill_covered(
+    residual: Floats, valid: Bools, mask: Bools, compact: Bools, white: Doubles
+) -> tuple[Floats, Bools]:
     """Return the light of features, filled in where something covers it.
+
+    Neighbours that are faint, or the skirts of those that are not, are
+    pixels that stand out from the feature around them.
 
     Parameters
     ----------
@@ -65,6 +76,8 @@ def fill_covered(residual: Floats, valid: Bools, mask: Bools, compact: Bools) ->
         Pixels of features, ``[n, s, s]``.
     compact
         Pixels that neighbours cover, of the same shape.
+    white
+        Variance of a pixel as the coadd states it, ``[n, band]``.
 
     Returns
     -------
@@ -76,16 +89,28 @@ def fill_covered(residual: Floats, valid: Bools, mask: Bools, compact: Bools) ->
         Where that is so.
     """
     good = valid & (mask & ~compact)[:, None]
-    filled = mask[:, None] & ~good
     value = np.where(good, residual, 0.0).astype(np.float32)
-    for i in np.flatnonzero(filled.any(axis=(1, 2, 3))):
-        width = (0.0, FILL_WIDTH, FILL_WIDTH)
-        total = gaussian_filter(value[i], width, truncate=5.0)
-        weight = gaussian_filter(good[i].astype(np.float32), width, truncate=5.0)
-        known = weight > LEAST_FILL
-        near = np.divide(total, weight, out=np.where(valid[i], residual[i], 0.0), where=known)
-        value[i] = np.where(filled[i], near, value[i])
-    return value, filled
+    noise = np.sqrt(np.where(np.isfinite(white), white, np.inf)).astype(np.float32)[:, :, None, None]
+    for i in np.flatnonzero(mask.any(axis=(1, 2))):
+        clean = good[i]
+        for _ in range(_CLIP_STEPS):
+            near, known = _mean_around(residual[i], clean)
+            off = np.abs(residual[i] - near)
+            clean = good[i] & (~known | (off < CLIP_SIGMA * noise[i] + CLIP_SHARE * np.abs(near)))
+        near, known = _mean_around(residual[i], clean)
+        there = np.where(valid[i], residual[i], np.float32(0.0))
+        value[i] = np.where(clean, residual[i], np.where(known, near, there)) * mask[i]
+        good[i] = clean
+    return value, mask[:, None] & ~good
+
+
+def _mean_around(image: Floats, good: Bools) -> tuple[Floats, Bools]:
+    """Return means of the good pixels around, and where there are some."""
+    width = (0.0, FILL_WIDTH, FILL_WIDTH)
+    total = gaussian_filter(np.where(good, image, np.float32(0.0)), width, truncate=4.0)
+    weight = gaussian_filter(good.astype(np.float32), width, truncate=4.0)
+    known = weight > LEAST_FILL
+    return np.divide(total, weight, out=np.zeros_like(total), where=known), known
 
 
 def flux_under_masks(

@@ -38,6 +38,10 @@ type Doubles = npt.NDArray[np.float64]
 LEAST_AXIS_RATIO = 0.25
 """Flatter isophotes are taken as this flat."""
 
+SHAPE_WIDTH = 1.0 / 16.0
+"""Width (sigma) of the weight of the second moments, over the stamp's side:
+about a half-light radius, where features are faint beside the host."""
+
 LEAST_CLEAR = 0.12
 """Share of a ring's pixels that must be clear for a median of its own."""
 
@@ -145,7 +149,7 @@ def find_rings(image: Floats, valid: Bools) -> Rings:
     values = np.where(valid, image, np.inf).astype(np.float32)
     values = np.minimum(values, values[:, ::-1, ::-1])
     values[~np.isfinite(values)] = 0.0
-    shape = _shapes(values, max(1.0, size / 12.0))
+    shape = _shapes(values, max(1.0, SHAPE_WIDTH * size))
     axis = np.arange(size) - (size - 1) / 2.0
     distance = _distance(shape, axis)
     keys = np.minimum(np.sqrt(distance) * _STEPS_PER_PIXEL, 65535).astype(np.uint16)

@@ -46,9 +46,9 @@ DOUBTFUL = 0.5
 """Share of the mask's threshold from which a pixel is kept out of the host's
 model and of the sky."""
 
-CENTRE_RINGS = 2
-"""Rings of the stamp about the host's centre where neighbours can't be told
-from the host."""
+CENTRE_RADIUS = 0.07
+"""Distance from the host's centre, over the stamp's side, within which
+neighbours can't be told from the host."""
 
 BELIEVED_NOISE = 0.3
 """Share of the stated noise below which a measured noise is not believed."""
@@ -225,7 +225,7 @@ def measure_features(
     mask = feature_masks(probabilities, valid, settings)
     doubtful = (chosen > DOUBTFUL * thresholds).any(axis=1)
     host, residual, rings, neighbours = _subtract(image, valid, doubtful, white, scale)
-    value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact)
+    value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact, white)
     own = np.ones(image[:, 0].shape, np.float32) if weights is None else np.asarray(weights, np.float32)
     part = mask * own[:, None]
     clear = valid & ~(doubtful | neighbours.any)[:, None]
@@ -267,8 +267,9 @@ def _subtract(
 ) -> tuple[HostModel, Floats, Rings, Neighbours]:
     """Take hosts and sky off, knowing where the neighbours are.
 
-    Neighbours are found with a first model of all bands together, then
-    left out of the model of each band.
+    Neighbours are found with a first model of all bands together. Then the
+    isophotes are found again, with that model where features and neighbours
+    are, and the host is modelled in each band.
     """
     weight = np.where(np.isfinite(white) & (white > 0.0), 1.0 / np.maximum(white, 1e-30), 0.0)
     weight[(weight == 0.0).all(axis=1)] = 1.0
@@ -276,14 +277,16 @@ def _subtract(
     total = together.sum(axis=1)
     found = total > 0.0
     detection = np.divide((image * together).sum(axis=1), total, out=np.zeros_like(image[:, 0]), where=found)
-    rings = find_rings(detection, found)
+    rings = find_rings(detection, found & ~doubtful)
     first = fit_host(detection[:, None], (found & ~doubtful)[:, None], rings, scale)
-    place = np.arange(rings.size**2) < CENTRE_RINGS * rings.size
-    order = np.broadcast_to(place.reshape(1, 1, rings.size, rings.size), (len(image), 1, *image.shape[2:]))
-    centre = np.asarray(rings.scatter(order), np.bool_)[:, 0]
+    axis = np.arange(image.shape[-1]) - (image.shape[-1] - 1) / 2.0
+    centre = np.hypot(axis[:, None], axis) < CENTRE_RADIUS * image.shape[-1]
     least = BELIEVED_NOISE * np.sqrt(1.0 / weight.sum(axis=1))
-    neighbours = find_neighbours(detection - first.light[:, 0], found, doubtful, centre, least)
-    clear = valid & ~(doubtful | neighbours.any)[:, None]
+    neighbours = find_neighbours(detection - first.light[:, 0], found, doubtful, centre[None], least)
+    covered = doubtful | neighbours.any
+    whole = np.where(found & ~covered, detection, first.light[:, 0])
+    rings = find_rings(whole, np.ones(whole.shape, np.bool_))
+    clear = valid & ~covered[:, None]
     host = fit_host(image, clear, rings, scale)
     host = dataclasses.replace(host, light=_mirrored(host.light, image, clear, doubtful))
     return host, image - host.light, rings, neighbours

@@ -81,7 +81,8 @@ def find_neighbours(
     features
         Pixels that may belong to features.
     centre
-        Pixels too near the host's centre to tell.
+        Pixels too near the host's centre to tell, ``[n, s, s]`` or the same
+        for all, ``[1, s, s]``.
     sigma
         Least noise of a pixel that is believed, ``[n]``.
 
