@@ -286,9 +286,10 @@ def feature_depth(
     """
     n = len(debris)
     area = np.broadcast_to(np.asarray(pixel_scale, dtype=np.float64), (n,)) ** 2
-    clear = np.where(debris > np.asarray(CONTRAST, light.dtype) * light, debris, 0.0).reshape(n, -1)
+    flat = (n, debris.shape[1] * debris.shape[2])
+    clear = np.where(debris > np.asarray(CONTRAST, light.dtype) * light, debris, 0.0).reshape(flat)
     order = np.argsort(-clear, axis=1, kind="stable")
-    beneath = np.take_along_axis(light.reshape(n, -1), order, axis=1)
+    beneath = np.take_along_axis(light.reshape(flat), order, axis=1)
     clear = np.take_along_axis(clear, order, axis=1)
     brightness, contrast = np.full(n, np.nan), np.full(n, np.nan)
     for k, pixels in enumerate(np.ceil(VISIBLE_AREA / area).astype(np.int64).tolist()):
