@@ -89,7 +89,9 @@ def background(library: str, n: int = 128) -> None:
             )
             flux.append(measured.flux[:, 0, 0])
         visible = masks.visible.any(axis=1) & (truth > 0)
-        rows.append(np.stack([measured.extent[:, 0], lost / truth, *(f / truth for f in flux)])[:, visible])
+        columns = np.stack([measured.extent[:, 0], lost, *flux])[:, visible]
+        columns[1:] /= truth[visible]
+        rows.append(columns)
     extent, lost, restored, subtracted = np.concatenate(rows, axis=1)
     print("extent (arcsec)  features  taken; flux if restored, subtracted; |error| if restored, subtracted")
     for low, high in zip(EXTENTS[:-1], EXTENTS[1:], strict=True):
