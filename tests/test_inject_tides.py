@@ -26,18 +26,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, DatasetType
 from lsst.meas.morphology.cli.inject_tides import command
+from lsst.meas.morphology.cli.recover_tides import command as recover
 from lsst.meas.morphology.errors import IncompleteInputError, MorphologyError
 from lsst.meas.morphology.simulation.tidal.inject_repository import TRUTH, inject_repository
 from lsst.meas.morphology.simulation.tidal.injection import Feature, Hosts, draw_features, paint_feature
 from lsst.meas.morphology.simulation.tidal.injection_hosts import HostSelection
 from lsst.meas.morphology.simulation.tidal.library import EncounterLibrary, make_library
 from lsst.meas.morphology.surface_brightness import limit
-from lsst.meas.morphology.validation.tidal_recovery import recover, recovery_text
+from lsst.meas.morphology.validation.tidal_recovery import recover as compare
+from lsst.meas.morphology.validation.tidal_recovery import recovery_text
 
 repo_module = pytest.importorskip("lsst.meas.morphology.simulation.repo")
 
@@ -233,6 +236,39 @@ def test_command(repo: Path, library: EncounterLibrary, tmp_path: Path) -> None:
     assert "no kind arm" in CliRunner().invoke(command, [*arguments, "--kinds", "arm"]).output
 
 
+def test_recover_command(repo: Path, injected: str) -> None:
+    """Who gives the truth as measurements has found all, and no other."""
+    with Butler.from_config(str(repo), writeable=True, run="u/test/measured") as butler:
+        refs = butler.query_datasets(TRUTH, collections=injected)
+        dimensions = refs[0].datasetType.dimensions
+        butler.registry.registerDatasetType(DatasetType("object_tidal_patch", dimensions, "ArrowTable"))
+        number = 0
+        for ref in refs:
+            truth = butler.get(ref)
+            n = len(truth)
+            number += n
+            columns: dict[str, np.ndarray] = {
+                "objectId": np.append(np.asarray(truth["objectId"]), -1 - int(ref.dataId["patch"])),
+                "morphology_flag": np.zeros(n + 1, np.bool_),
+                "r_surfaceBrightnessLimit": np.full(n + 1, 29.8),
+            }
+            for name in ("tail", "stream", "shell", "debris"):
+                there = np.ones(n) if name == "debris" else np.asarray(truth["kind"]) == name
+                columns[f"{name}_probability"] = np.append(there.astype(float), 0.0)
+                columns[f"{name}_r_flux"] = np.append(np.asarray(truth["r_flux"]) * 1.1, 0.0)
+                columns[f"{name}_r_fluxErr"] = np.append(np.asarray(truth["r_flux"]) * 0.2, 1.0)
+            table = pa.table(columns).replace_schema_metadata({"kind": "test"})
+            butler.put(table, "object_tidal_patch", ref.dataId)
+    result = CliRunner().invoke(recover, [str(repo), f"u/test/measured,{injected}"])
+    assert result.exit_code == 0, result.output
+    assert f"{number} features measured; hosts of 0 more were not" in result.output
+    assert f"found {number:>5} of {number:>5}" in result.output
+    assert "0 of 4 other objects flagged" in result.output
+    assert "bias +0.100" in result.output
+    without = CliRunner().invoke(recover, [str(repo), injected])
+    assert "inject-tides and step1-tides" in without.output
+
+
 def test_recovery_by_hand() -> None:
     rng = np.random.default_rng(5)
     n = 400
@@ -257,7 +293,7 @@ def test_recovery_by_hand() -> None:
         **{f"{name}_flux": np.full(len(kept), 110.0) for name in ("tail", "stream", "shell")},
         **{f"{name}_fluxErr": np.full(len(kept), 20.0) for name in ("tail", "stream", "shell")},
     }
-    got = recover(truth, measured)
+    got = compare(truth, measured)
     assert got.unmeasured == missing
     assert got.features == n - 5 - missing
     assert got.clean[1] == 5
@@ -273,7 +309,7 @@ def test_recovery_by_hand() -> None:
     assert float(got.half.at(float(limit(1.0)))) == pytest.approx(28.0, abs=0.1)
     assert got.flux["tail"].bias == pytest.approx(0.1)
     assert "Half are found" in recovery_text(got)
-    nothing = recover({name: values[:0] for name, values in truth.items()}, measured)
+    nothing = compare({name: values[:0] for name, values in truth.items()}, measured)
     assert nothing.features == 0
-    none = recover(truth, {name: values[:0] for name, values in measured.items()})
+    none = compare(truth, {name: values[:0] for name, values in measured.items()})
     assert none.unmeasured == n - 5
