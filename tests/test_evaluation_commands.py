@@ -147,7 +147,7 @@ def test_what_does_not_fit_is_refused() -> None:
 def evaluated(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a quick evaluation."""
     out = tmp_path_factory.mktemp("evaluated") / "out"
-    result = run("evaluate", package, "-o", out, "--quick", "--no-plots", "--threads", 1)
+    result = run("evaluate", package, "-o", out, "--quick", "--no-plots", "--threads", 1, "--missing-bands")
     assert result.exit_code == 0, result.output
     assert "What the default model is held to" in result.output
     return out
@@ -157,7 +157,10 @@ def test_evaluate_writes_table_and_text(evaluated: Path) -> None:
     table = pq.read_table(evaluated / "evaluation.parquet")
     assert set(table["sample"].to_pylist()) == {"natural", "stratified"}
     assert table.schema.metadata[b"model"] == b"tiny 1.0.0"
+    missing = pq.read_table(evaluated / "missing_bands.parquet")
+    assert set(missing["missing"].to_pylist()) == {"", "i"}
     text = (evaluated / "evaluation.txt").read_text()
+    assert "Missing bands" in text
     assert "Sample stratified" in text
     assert max(map(len, text.splitlines())) <= 150
     assert "What the default model is held to" in (evaluated / "evaluation.html").read_text()
