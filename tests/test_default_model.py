@@ -39,10 +39,10 @@ from lsst.meas.morphology.simulation.source import SimulatedSource
 from lsst.meas.morphology.training.agreement import question_figures
 
 BARS = {
-    "training": {"smoothOrFeatured": 0.97, "diskEdgeOn": 0.97, "hasSpiralArms": 0.9},
-    # The model reaches 0.900 in spirals on 10,000 natural galaxies, 280 of
-    # them confident; the fewer here scatter about it by 0.03.
-    "natural": {"smoothOrFeatured": 0.97, "diskEdgeOn": 0.95, "hasSpiralArms": 0.85},
+    "training": {"smoothOrFeatured": 0.97, "diskEdgeOn": 0.97, "hasSpiralArms": 0.92},
+    # The model reaches 0.964 in spirals on the frozen set, of which 505
+    # galaxies are confident; the fewer here scatter about it by 0.02.
+    "natural": {"smoothOrFeatured": 0.98, "diskEdgeOn": 0.96, "hasSpiralArms": 0.92},
 }
 SEED = 20270101
 COUNTS = {"natural": 3000, "training": 1200}
@@ -125,7 +125,9 @@ def test_it_says_what_it_is(package):
     assert (manifest.name, manifest.purpose) == ("rubin", "commissioning")
     assert manifest.tree.name == "rubin"
     assert manifest.bands == ("g", "r", "i")
-    assert manifest.training.untaught
+    assert manifest.training.untaught == ()
+    assert manifest.calibration is not None
+    assert manifest.novelty is not None
     assert manifest.training.presentations > 0
     card = package.card()
     assert "not for science" in card
@@ -136,4 +138,4 @@ def test_it_says_what_it_is(package):
 
 
 def test_it_is_small(package):
-    assert os.path.getsize(package.path) <= 4 * 1024 * 1024
+    assert os.path.getsize(package.path) <= 12 * 1024 * 1024

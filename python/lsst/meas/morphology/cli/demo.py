@@ -45,6 +45,8 @@ CENTRE = ("--ra", "150.46875", "--dec", "1.19375")
 TABLE = "object_morphology_hpx5"
 MEASURED = "demo/morphology"
 PARTITIONED = "demo/morphology_hpx"
+INJECTED = "demo/injected"
+TIDES = "demo/tides"
 
 
 @click.command(name="demo")
@@ -69,7 +71,7 @@ def command(dest: Path) -> None:
     click.secho("\n# Query the result through the Butler", bold=True)
     query(repo)
     click.secho(f"\nDone in {time.monotonic() - start:.0f} s. Look at", bold=True)
-    for picture in ("galaxies.png", "counts.png"):
+    for picture in ("galaxies.png", "counts.png", "tides.png"):
         click.echo(f"  {dest / picture}")
 
 
@@ -88,12 +90,12 @@ def steps(repo: str, dest: str) -> list[tuple[str, list[str]]]:
     steps
         Pairs of an explanation and a command.
     """
-    manifest = ModelPackage.open(find_model("rubin")).manifest
-    model_run = f"models/morphology/{manifest.name}/{manifest.version}"
+    model_run, tides_run = _model_run("rubin"), _model_run("tides")
     pipetask = ["pipetask", "run", "-b", repo, "--register-dataset-types"]
     return [
         ("Simulate coadds and object tables of a small sky", ["morphology", "simulate-repo", *CENTRE, repo]),
-        ("Ingest the model that ships with the code", ["butler", "ingest-morphology-model", repo, "rubin"]),
+        ("Ingest the models that ship with the code", ["butler", "ingest-morphology-model", repo, "rubin"]),
+        ("The other one marks tidal features", ["butler", "ingest-morphology-model", repo, "tides"]),
         (
             "Step 1: measure the objects, patch by patch",
             [*pipetask, "-i", f"sim,{model_run}", "-o", MEASURED, "-p", f"{PIPELINE}#step1-measure"],
@@ -104,7 +106,22 @@ def steps(repo: str, dest: str) -> list[tuple[str, list[str]]]:
         ),
         ("Check that nothing is lost", ["butler", "check-morphology", repo, PARTITIONED]),
         ("Draw galaxies and counts", ["butler", "draw-morphology", repo, PARTITIONED, dest]),
+        (
+            "Put tidal tails, streams and shells around some galaxies, in copies of the coadds",
+            ["butler", "inject-tides", repo, "-i", "sim", "-o", INJECTED, "--encounters", "6", "--quiet"],
+        ),
+        (
+            "Mark and measure them, on the coadds' own pixels",
+            [*pipetask, "-i", f"{INJECTED},sim,{tides_run}", "-o", TIDES, "-p", f"{PIPELINE}#step1-tides"],
+        ),
+        ("Draw them", ["butler", "draw-tides", repo, f"{TIDES},{INJECTED},sim", f"{dest}/tides.png"]),
     ]
+
+
+def _model_run(name: str) -> str:
+    """Return the collection that a model of the code's is ingested into."""
+    manifest = ModelPackage.open(find_model(name)).manifest
+    return f"models/morphology/{manifest.name}/{manifest.version}"
 
 
 def query(repo: str) -> None:
