@@ -74,7 +74,7 @@ def test_grey_shows_faint_light_and_hides_nothing() -> None:
 def test_surest_hosts_come_first() -> None:
     table = {
         "debris_probability": np.array([0.2, 0.9, np.nan, 0.99, 0.5]),
-        "morphology_flag": np.array([False, False, False, True, False]),
+        "tidal_flag": np.array([False, False, False, True, False]),
     }
     assert choose_hosts(table, count=9).tolist() == [1, 4, 0]
     assert choose_hosts(table, count=1).tolist() == [1]
@@ -118,7 +118,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "coord_ra": np.asarray(objects["coord_ra"][:2]),
             "coord_dec": np.asarray(objects["coord_dec"][:2]),
             "radius": np.array([5.0, 9.0]),
-            "morphology_flag": np.zeros(2, np.bool_),
+            "tidal_flag": np.zeros(2, np.bool_),
             **{f"{name}_probability": np.array([0.4, 0.8]) for name in (*MASK_PLANES, "debris")},
         }
         butler.put(pa.table(columns).replace_schema_metadata({"kind": "test"}), "object_tidal_patch", where)

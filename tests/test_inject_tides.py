@@ -249,7 +249,7 @@ def test_recover_command(repo: Path, injected: str) -> None:
             number += n
             columns: dict[str, np.ndarray] = {
                 "objectId": np.append(np.asarray(truth["objectId"]), -1 - int(ref.dataId["patch"])),
-                "morphology_flag": np.zeros(n + 1, np.bool_),
+                "tidal_flag": np.zeros(n + 1, np.bool_),
                 "r_surfaceBrightnessLimit": np.full(n + 1, 29.8),
             }
             for name in ("tail", "stream", "shell", "debris"):

@@ -63,7 +63,7 @@ def command(repo: str, collection: str, model: str, table: str, band: str) -> No
         for name in truths[0].colnames
     }
     found = pa.concat_tables(tables, promote_options="permissive")
-    flagged = found["morphology_flag"].to_numpy(zero_copy_only=False)
+    flagged = found["tidal_flag"].to_numpy(zero_copy_only=False)
     found = found.filter(pa.array(~flagged.astype(bool)))
     measured = {
         "objectId": found["objectId"].to_numpy(),

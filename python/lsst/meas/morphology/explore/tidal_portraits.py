@@ -75,7 +75,7 @@ def choose_hosts(table: Columns, *, count: int, least: float = 0.0) -> npt.NDArr
         could not be measured are left out.
     """
     chance = np.asarray(table["debris_probability"], np.float64)
-    good = ~np.asarray(table["morphology_flag"], np.bool_) & (np.nan_to_num(chance, nan=-1.0) >= least)
+    good = ~np.asarray(table["tidal_flag"], np.bool_) & (np.nan_to_num(chance, nan=-1.0) >= least)
     rows = np.flatnonzero(good)
     return rows[np.argsort(-chance[rows], kind="stable")][:count]
 
