@@ -23,6 +23,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -159,14 +160,15 @@ def test_one_band_has_no_order() -> None:
     assert exam.area.shape == (len(exam.kinds), 1)
 
 
-def test_command(tmp_path: Path, tiny_package: Path) -> None:
-    arguments = ["evaluate-novelty", str(tiny_package), "-o", str(tmp_path / "out"), "--number", "16"]
+def test_command(tmp_path: Path, make_package: Callable[..., Path]) -> None:
+    package = make_package(stamp_size=24)
+    arguments = ["evaluate-novelty", str(package), "-o", str(tmp_path / "out"), "--number", "16"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 1
     assert "must have a score of novelty" in result.output
-    train = sample_stamps(3, 128, stamp_size=16)
+    train = sample_stamps(3, 128, stamp_size=24)
     scored = tmp_path / "scored.morph"
-    trusted_package(ModelPackage.open(tiny_package), scored, train.flux, train.valid, None, data="few")
+    trusted_package(ModelPackage.open(package), scored, train.flux, train.valid, None, data="few")
     arguments[1] = str(scored)
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
