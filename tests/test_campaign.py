@@ -39,6 +39,7 @@ from lsst.daf.butler import Butler
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
 PIPELINE = "resource://lsst.meas.morphology/pipelines/Morphology.yaml"
+VOTES = f"{PIPELINE}#step1-measure,step2-partition"
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +103,7 @@ def test_two_steps(repo: Path, inputs: str) -> None:
 def test_quantum_backed_butler(repo: Path, inputs: str, tmp_path: Path) -> None:
     """What a batch system does, by hand."""
     graph = tmp_path / "morphology.qg"
-    arguments = ["-b", repo, "-i", inputs, "-o", "u/qbb", "-p", PIPELINE, "--save-qgraph", graph]
+    arguments = ["-b", repo, "-i", inputs, "-o", "u/qbb", "-p", VOTES, "--save-qgraph", graph]
     run("pipetask", "qgraph", "--qgraph-datastore-records", *arguments)
     run("pipetask", "pre-exec-init-qbb", repo, graph)
     run("pipetask", "run-qbb", repo, graph)
