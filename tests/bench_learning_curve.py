@@ -22,15 +22,16 @@
 """How much better a model gets with more stamps, and with more parameters.
 
 Usage: python tests/bench_learning_curve.py TABLE.csv [--shards K]
+       [--passes P] [--channels C] [--only data|parameters]
        [--stamps DIR --seed S] [--work DIR]
 
-Short trainings of the default recipe. All show the network as many stamps,
-K thousand: one by one the same thousand again and again, three, nine times
-as many, and all different; or all different ones to networks with a quarter,
-half, once and one and a half times the channels. Each is judged on the first
-galaxies of the frozen natural sample. The table grows by a row for each
-training, and what it holds is not done again; a training that was
-interrupted goes on.
+Short trainings of the default recipe. Each shows the network K thousand
+stamps, P times: for the curve in data, a 27th, a ninth, a third of them so
+much the more often, or all of them; for that in parameters, all of them to
+networks with a quarter, half, once and one and a half times the channels.
+Each is judged on the first galaxies of the frozen natural sample. The table
+grows by a row for each training, and what it holds is not done again; a
+training that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -144,10 +145,10 @@ def trained(point: Point, arguments: argparse.Namespace) -> dict[str, float]:
         shard_size=SHARD,
         count=point.shards,
     )
-    steps = arguments.shards * SHARD // BATCH
+    steps = arguments.passes * arguments.shards * SHARD // BATCH
     validation = LabelledStamps.of(samples[1](arguments.seed + 1, 128))
     options = TrainingOptions(steps=steps, seed=arguments.seed, checkpoint_steps=max(steps // 4, 1))
-    work = arguments.work / f"{point.shards}-{point.channels:g}"
+    work = arguments.work / f"{point.shards}-{point.channels:g}-{steps}"
     trainer = Trainer(manifest, options, work, validation)
     began = time.process_time()
     trainer.run(BatchStream(store, batch_size=BATCH, window=min(point.shards, 9), seed=arguments.seed))
@@ -170,6 +171,11 @@ def main() -> None:
     )
     parser.add_argument("table", type=Path)
     parser.add_argument("--shards", type=int, default=27, help="thousands of stamps shown in each training")
+    parser.add_argument("--passes", type=int, default=1, help="how often these are shown")
+    parser.add_argument(
+        "--channels", type=float, default=1.0, help="over the recipe's, for the curve in data"
+    )
+    parser.add_argument("--only", choices=["data", "parameters"])
     parser.add_argument("--stamps", type=Path, help="stamps that a training with the same seed has left")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("learning-curve.work"))
@@ -178,14 +184,19 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    points = [Point(max(share * arguments.shards // 27, 1), 1.0) for share in SHARES]
-    points += [Point(arguments.shards, channels) for channels in CHANNELS if channels != 1.0]
-    done: list[dict[str, str]] = []
+    points = []
+    if arguments.only != "parameters":
+        points += [Point(max(share * arguments.shards // 27, 1), arguments.channels) for share in SHARES]
+    if arguments.only != "data":
+        points += [Point(arguments.shards, channels) for channels in CHANNELS]
+    shown = arguments.passes * arguments.shards * SHARD // BATCH * BATCH
+    done = set()
     if arguments.table.exists():
-        done = list(csv.DictReader(arguments.table.open(newline="")))
-    for point in points:
+        names = ("stamps", "parameters", "presentations")
+        done = {tuple(int(row[n]) for n in names) for row in csv.DictReader(arguments.table.open(newline=""))}
+    for point in dict.fromkeys(points):
         size = sum(p.numel() for p in build_network(manifest_of(point.channels)).parameters())
-        if any((int(r["stamps"]), int(r["parameters"])) == (point.shards * SHARD, size) for r in done):
+        if (point.shards * SHARD, size, shown) in done:
             continue
         row = trained(point, arguments)
         new = not arguments.table.exists()
