@@ -41,7 +41,7 @@ from lsst.meas.morphology.inference.engine import Predictions
 from lsst.meas.morphology.model.manifest import Manifest
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.tables.tidal_columns import tidal_columns
-from lsst.meas.morphology.tasks import segment_tidal_features
+from lsst.meas.morphology.tasks import patch_task, segment_tidal_features
 from lsst.meas.morphology.validation.audit import audit
 from lsst.pipe.base import InvalidQuantumError, Pipeline
 from lsst.pipe.base.simple_pipeline_executor import SimplePipelineExecutor
@@ -314,7 +314,7 @@ def marker(monkeypatch: pytest.MonkeyPatch) -> None:
     def get(key: str, package: Callable[[], ModelPackage], options: object) -> Marker:
         return Marker(package().manifest)
 
-    monkeypatch.setattr(segment_tidal_features, "get_engine", get)
+    monkeypatch.setattr(patch_task, "get_engine", get)
 
 
 def marked_repo(

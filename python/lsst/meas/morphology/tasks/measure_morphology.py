@@ -25,75 +25,39 @@ from __future__ import annotations
 
 __all__ = ("MeasureMorphologyConfig", "MeasureMorphologyConnections", "MeasureMorphologyTask")
 
-import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from lsst.pex.config import ConfigField, Field, ListField
+from lsst.pex.config import Field
 from lsst.pipe.base import (
-    InputQuantizedConnection,
     InvalidQuantumError,
-    OutputQuantizedConnection,
-    PipelineTask,
-    PipelineTaskConfig,
-    PipelineTaskConnections,
-    QuantumContext,
     Struct,
 )
 from lsst.pipe.base import connectionTypes as cT
 from lsst.utils.logging import PeriodicLogger
 from lsst.utils.timer import timeMethod
 
-# Registers the storage class of model packages.
-from .. import butler as _butler  # noqa: F401
 from ..flags import Flag, flag_columns
-from ..inference.engine import Engine, get_engine
+from ..inference.engine import Engine
 from ..model.manifest import Manifest
-from ..pixels.cover import choose_cover
-from ..pixels.geometry import read_geometry
-from ..pixels.planes import read_planes
 from ..pixels.source import CoaddSource
-from ..pixels.stamps import cut_stamps, stamp_boxes
-from ..pixels.targets import Targets, select_targets
+from ..pixels.targets import Targets
 from ..tables.assemble import embedding_table, morphology_table
 from .measurements import MeasurementCollector, Measurements
-from .options import EngineConfig, PixelsConfig, SelectionConfig
-from .patch_inputs import coadd_source, keep_bands, read_objects
+from .patch_task import PatchConfig, PatchConnections, PatchTask
 from .stopwatch import Stopwatch
 
 
 class MeasureMorphologyConnections(
-    PipelineTaskConnections,
+    PatchConnections,
     dimensions=("skymap", "tract", "patch"),
     defaultTemplates={"tableName": "object_morphology", "modelName": "rubin"},
 ):
     """Coadds, objects and a model in; a row per measured object out."""
 
-    coadds = cT.Input(
-        doc="Coadds of the patch, in the model's bands.",
-        name="deep_coadd",
-        storageClass="CellCoadd",
-        dimensions=("skymap", "tract", "patch", "band"),
-        multiple=True,
-        deferLoad=True,
-    )
-    object = cT.PrerequisiteInput(
-        doc="Object table of the tract.",
-        name="object",
-        storageClass="ArrowAstropy",
-        dimensions=("skymap", "tract"),
-        deferLoad=True,
-    )
-    model = cT.PrerequisiteInput(
-        doc="Model package.",
-        name="morphology_model_{modelName}",
-        storageClass="MorphologyModelPackage",
-        dimensions=(),
-        deferLoad=True,
-    )
     table = cT.Output(
         doc="Morphology of the patch's objects, one row each.",
         name="{tableName}_patch",
@@ -111,46 +75,17 @@ class MeasureMorphologyConnections(
 
     def __init__(self, *, config: MeasureMorphologyConfig) -> None:
         super().__init__(config=config)
-        self.coadds = dataclasses.replace(self.coadds, storageClass=config.coaddStorageClass)
         if not config.doEmbeddings:
             del self.embeddings
 
-    def adjustQuantum(
-        self,
-        inputs: dict[str, tuple[Any, Collection[Any]]],
-        outputs: dict[str, tuple[Any, Collection[Any]]],
-        label: str,
-        data_id: Any,
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Drop the coadds in bands that the model does not use.
 
-        Where a patch has none of the model's bands its first coadd stays,
-        for its geometry, so that its objects get (flagged) rows.
-        """
-        adjusted = {"coadds": keep_bands(*inputs["coadds"], self.config.bands)}
-        super().adjustQuantum({**inputs, **adjusted}, outputs, label, data_id)
-        return adjusted, {}
-
-
-class MeasureMorphologyConfig(PipelineTaskConfig, pipelineConnections=MeasureMorphologyConnections):
+class MeasureMorphologyConfig(PatchConfig, pipelineConnections=MeasureMorphologyConnections):
     """Configuration of `MeasureMorphologyTask`."""
 
-    bands = ListField[str](
-        doc="The model's bands, in any order: graph building can't read them from the model. A model with "
-        "other bands is refused.",
-        default=["g", "r", "i"],
-    )
-    coaddStorageClass = Field[str](
-        doc="Storage class of the coadds: 'CellCoadd', or 'ExposureF' with the full stack.",
-        default="CellCoadd",
-    )
     doEmbeddings = Field[bool](doc="Write the embeddings too.", default=True)
-    selection = ConfigField[SelectionConfig](doc="Which objects are measured.")
-    pixels = ConfigField[PixelsConfig](doc="How coadds are read.")
-    engine = ConfigField[EngineConfig](doc="How the network is run.")
 
 
-class MeasureMorphologyTask(PipelineTask):
+class MeasureMorphologyTask(PatchTask):
     """Measure the morphology of the resolved objects of a patch.
 
     The posterior over the votes that volunteers would give to each question
@@ -162,39 +97,6 @@ class MeasureMorphologyTask(PipelineTask):
     _DefaultName: ClassVar[str] = "measureMorphology"
 
     config: MeasureMorphologyConfig
-
-    def runQuantum(
-        self,
-        butlerQC: QuantumContext,
-        inputRefs: InputQuantizedConnection,
-        outputRefs: OutputQuantizedConnection,
-    ) -> None:
-        # Docstring inherited.
-        model = butlerQC.get(inputRefs.model)
-        self.check_model(model.get(component="manifest"), origin=f"model package {model.ref}")
-        engine = get_engine(str(model.ref.id), model.get, self.config.engine.to_options())
-        data_id = butlerQC.quantum.dataId
-        assert data_id is not None
-        stopwatch = Stopwatch()
-        with stopwatch.stage("objects"):
-            objects = read_objects(butlerQC.get(inputRefs.object), self.config.selection.to_selection())
-        result = self.run(
-            objects=objects,
-            sources=[
-                coadd_source(handle, self.config.coaddStorageClass)
-                for handle in butlerQC.get(list(inputRefs.coadds))
-            ],
-            tract=int(data_id["tract"]),
-            patch=int(data_id["patch"]),
-            engine=engine,
-            stopwatch=stopwatch,
-        )
-        with stopwatch.stage("write"):
-            butlerQC.put(result.table, outputRefs.table)
-            if self.config.doEmbeddings:
-                butlerQC.put(result.embeddings, outputRefs.embeddings)
-        self.metadata["seconds"] = stopwatch.seconds
-        self.log.info("Seconds by stage: %s", stopwatch)
 
     @timeMethod
     def run(
@@ -233,41 +135,12 @@ class MeasureMorphologyTask(PipelineTask):
         stopwatch = stopwatch or Stopwatch()
         manifest = engine.manifest
         with stopwatch.stage("select"):
-            geometry = read_geometry(sources[0])
-            targets = select_targets(
-                objects,
-                tract=tract,
-                patch=patch,
-                selection=self.config.selection.to_selection(),
-                geometry=geometry,
-            )
-        self.log.info("Patch %d of tract %d: %d targets", patch, tract, len(targets))
+            geometry, targets = self.select(objects, sources, tract, patch)
         with stopwatch.stage("read"):
-            boxes = stamp_boxes(
-                targets, geometry, field_of_view=manifest.field_of_view, stamp_size=manifest.stamp_size
-            )
-            planes = read_planes(
-                sources,
-                manifest.bands,
-                choose_cover(boxes, geometry.bbox),
-                threads=self.config.pixels.readThreads,
-                bad_mask_planes=tuple(self.config.pixels.badMaskPlanes),
-                check_variance=self.config.pixels.checkVariance,
-                restore_background=self.config.pixels.restoreBackground,
-            )
-        batches = cut_stamps(
-            planes,
-            targets,
-            geometry,
-            field_of_view=manifest.field_of_view,
-            stamp_size=manifest.stamp_size,
-            bands=manifest.bands,
-            optional_bands=manifest.optional_bands,
-            batch_size=self.config.engine.batchSize,
-        )
+            planes = self.read(sources, targets, geometry, engine)
         collector = MeasurementCollector(engine, stopwatch)
         periodic = PeriodicLogger(self.log)
-        for stamps in stopwatch.iterate("stamps", batches):
+        for stamps, _ in self.cut(planes, targets, geometry, engine, stopwatch):
             collector.add(stamps)
             periodic.log("Measured %d of %d targets", collector.count, len(targets))
         with stopwatch.stage("assemble"):
@@ -277,30 +150,8 @@ class MeasureMorphologyTask(PipelineTask):
         return result
 
     def check_model(self, manifest: Manifest, *, origin: str) -> None:
-        """Refuse a model that does not fit the configuration.
-
-        Parameters
-        ----------
-        manifest
-            The model's manifest.
-        origin
-            Where the model came from, for messages.
-
-        Raises
-        ------
-        lsst.pipe.base.InvalidQuantumError
-            Raised if the model has other bands, other pixels or no votes.
-        """
-        if set(manifest.bands) != set(self.config.bands):
-            raise InvalidQuantumError(
-                f"The {origin} uses the bands {list(manifest.bands)}, and this task is configured for "
-                f"{list(self.config.bands)}: set the config field 'bands' to the model's, or choose another "
-                f"model by connections.modelName."
-            )
-        if manifest.pixels == "rgb8":
-            raise InvalidQuantumError(
-                f"The {origin} takes pixels as {manifest.pixels}, not nJy: it can't see coadds."
-            )
+        # Docstring inherited.
+        super().check_model(manifest, origin=origin)
         if manifest.votes is None:
             raise InvalidQuantumError(f"The {origin} predicts no votes.")
         if self.config.doEmbeddings and manifest.embedding is None:

@@ -29,76 +29,40 @@ __all__ = (
     "SegmentTidalFeaturesTask",
 )
 
-import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from lsst.pex.config import ConfigField, Field, ListField
 from lsst.pipe.base import (
-    InputQuantizedConnection,
     InvalidQuantumError,
-    OutputQuantizedConnection,
-    PipelineTask,
-    PipelineTaskConfig,
-    PipelineTaskConnections,
-    QuantumContext,
     Struct,
 )
 from lsst.pipe.base import connectionTypes as cT
 from lsst.utils.logging import PeriodicLogger
 from lsst.utils.timer import timeMethod
 
-# Registers the storage class of model packages.
-from .. import butler as _butler  # noqa: F401
 from ..flags import TIDAL_FLAGS, Flag, flag_columns
-from ..inference.engine import Engine, get_engine
+from ..inference.engine import Engine
 from ..masks.planes import make_mask
 from ..model.manifest import Manifest
-from ..pixels.cover import choose_cover
-from ..pixels.geometry import Geometry, read_geometry
-from ..pixels.planes import Planes, read_planes
+from ..pixels.planes import Planes
 from ..pixels.source import CoaddSource
-from ..pixels.stamps import Stamps, cut_stamps, stamp_boxes
-from ..pixels.targets import Targets, select_targets
+from ..pixels.targets import Targets
 from ..tables.tidal_table import tidal_table
-from .options import EngineConfig, PixelsConfig, SelectionConfig
-from .patch_inputs import coadd_source, keep_bands, read_objects
+from .patch_task import PatchConfig, PatchConnections, PatchTask
 from .stopwatch import Stopwatch
 from .tidal_collector import TidalCollector, TidalPatch
 
 
 class SegmentTidalFeaturesConnections(
-    PipelineTaskConnections,
+    PatchConnections,
     dimensions=("skymap", "tract", "patch"),
     defaultTemplates={"tableName": "object_tidal", "modelName": "tides"},
 ):
     """Coadds, objects and a model in; a row per host and a mask out."""
 
-    coadds = cT.Input(
-        doc="Coadds of the patch, in the model's bands.",
-        name="deep_coadd",
-        storageClass="CellCoadd",
-        dimensions=("skymap", "tract", "patch", "band"),
-        multiple=True,
-        deferLoad=True,
-    )
-    object = cT.PrerequisiteInput(
-        doc="Object table of the tract.",
-        name="object",
-        storageClass="ArrowAstropy",
-        dimensions=("skymap", "tract"),
-        deferLoad=True,
-    )
-    model = cT.PrerequisiteInput(
-        doc="Model package.",
-        name="morphology_model_{modelName}",
-        storageClass="MorphologyModelPackage",
-        dimensions=(),
-        deferLoad=True,
-    )
     table = cT.Output(
         doc="Tidal features of the patch's objects, one row for each object.",
         name="{tableName}_patch",
@@ -112,40 +76,9 @@ class SegmentTidalFeaturesConnections(
         dimensions=("skymap", "tract", "patch"),
     )
 
-    config: SegmentTidalFeaturesConfig
 
-    def __init__(self, *, config: SegmentTidalFeaturesConfig) -> None:
-        super().__init__(config=config)
-        self.coadds = dataclasses.replace(self.coadds, storageClass=config.coaddStorageClass)
-
-    def adjustQuantum(
-        self,
-        inputs: dict[str, tuple[Any, Collection[Any]]],
-        outputs: dict[str, tuple[Any, Collection[Any]]],
-        label: str,
-        data_id: Any,
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Drop the coadds in bands that the model does not use."""
-        adjusted = {"coadds": keep_bands(*inputs["coadds"], self.config.bands)}
-        super().adjustQuantum({**inputs, **adjusted}, outputs, label, data_id)
-        return adjusted, {}
-
-
-class SegmentTidalFeaturesConfig(PipelineTaskConfig, pipelineConnections=SegmentTidalFeaturesConnections):
+class SegmentTidalFeaturesConfig(PatchConfig, pipelineConnections=SegmentTidalFeaturesConnections):
     """Configuration of `SegmentTidalFeaturesTask`."""
-
-    bands = ListField[str](
-        doc="The model's bands, in any order: graph building can't read them from the model. A model with "
-        "other bands is refused.",
-        default=["g", "r", "i"],
-    )
-    coaddStorageClass = Field[str](
-        doc="Storage class of the coadds: 'CellCoadd', or 'ExposureF' with the full stack.",
-        default="CellCoadd",
-    )
-    selection = ConfigField[SelectionConfig](doc="Which objects are searched for tidal features.")
-    pixels = ConfigField[PixelsConfig](doc="How coadds are read.")
-    engine = ConfigField[EngineConfig](doc="How the network is run.")
 
     def setDefaults(self) -> None:
         # Docstring inherited.
@@ -157,7 +90,7 @@ class SegmentTidalFeaturesConfig(PipelineTaskConfig, pipelineConnections=Segment
         self.engine.batchSize = 16
 
 
-class SegmentTidalFeaturesTask(PipelineTask):
+class SegmentTidalFeaturesTask(PatchTask):
     """Find the tidal features of the large galaxies of a patch.
 
     The network marks the pixels of tails, streams and shells around each
@@ -169,38 +102,6 @@ class SegmentTidalFeaturesTask(PipelineTask):
     _DefaultName: ClassVar[str] = "segmentTidalFeatures"
 
     config: SegmentTidalFeaturesConfig
-
-    def runQuantum(
-        self,
-        butlerQC: QuantumContext,
-        inputRefs: InputQuantizedConnection,
-        outputRefs: OutputQuantizedConnection,
-    ) -> None:
-        # Docstring inherited.
-        model = butlerQC.get(inputRefs.model)
-        self.check_model(model.get(component="manifest"), origin=f"model package {model.ref}")
-        engine = get_engine(str(model.ref.id), model.get, self.config.engine.to_options())
-        data_id = butlerQC.quantum.dataId
-        assert data_id is not None
-        stopwatch = Stopwatch()
-        with stopwatch.stage("objects"):
-            objects = read_objects(butlerQC.get(inputRefs.object), self.config.selection.to_selection())
-        result = self.run(
-            objects=objects,
-            sources=[
-                coadd_source(handle, self.config.coaddStorageClass)
-                for handle in butlerQC.get(list(inputRefs.coadds))
-            ],
-            tract=int(data_id["tract"]),
-            patch=int(data_id["patch"]),
-            engine=engine,
-            stopwatch=stopwatch,
-        )
-        with stopwatch.stage("write"):
-            butlerQC.put(result.table, outputRefs.table)
-            butlerQC.put(result.mask, outputRefs.mask)
-        self.metadata["seconds"] = stopwatch.seconds
-        self.log.info("Seconds by stage: %s", stopwatch)
 
     @timeMethod
     def run(
@@ -239,24 +140,16 @@ class SegmentTidalFeaturesTask(PipelineTask):
         stopwatch = stopwatch or Stopwatch()
         manifest = engine.manifest
         with stopwatch.stage("select"):
-            geometry = read_geometry(sources[0])
-            targets = select_targets(
-                objects,
-                tract=tract,
-                patch=patch,
-                selection=self.config.selection.to_selection(),
-                geometry=geometry,
-            )
-        self.log.info("Patch %d of tract %d: %d targets", patch, tract, len(targets))
+            geometry, targets = self.select(objects, sources, tract, patch)
         with stopwatch.stage("read"):
-            planes = self._read(sources, targets, geometry, manifest)
+            planes = self.read(sources, targets, geometry, engine, keep_variance=True)
         collector = TidalCollector(engine, geometry, stopwatch)
         periodic = PeriodicLogger(self.log)
-        for stamps, batch in self._cut(planes, targets, geometry, manifest, stopwatch):
+        for stamps, batch in self.cut(planes, targets, geometry, engine, stopwatch):
             collector.add(stamps, targets[batch])
             periodic.log("Searched %d of %d targets", collector.count, len(targets))
         contested = collector.contested()
-        for stamps, batch in self._cut(planes, targets[contested], geometry, manifest, stopwatch):
+        for stamps, batch in self.cut(planes, targets[contested], geometry, engine, stopwatch):
             collector.share(stamps, targets[contested[batch]], contested[batch])
             periodic.log("Shared the light of %d targets", len(contested))
         found = collector.finish()
@@ -267,71 +160,12 @@ class SegmentTidalFeaturesTask(PipelineTask):
         return Struct(table=table, mask=mask)
 
     def check_model(self, manifest: Manifest, *, origin: str) -> None:
-        """Refuse a model that does not fit the configuration.
-
-        Parameters
-        ----------
-        manifest
-            The model's manifest.
-        origin
-            Where the model came from, for messages.
-
-        Raises
-        ------
-        lsst.pipe.base.InvalidQuantumError
-            Raised if the model has other bands, other pixels or no masks.
-        """
-        if set(manifest.bands) != set(self.config.bands):
-            raise InvalidQuantumError(
-                f"The {origin} uses the bands {list(manifest.bands)}, and this task is configured for "
-                f"{list(self.config.bands)}: set the config field 'bands' to the model's, or choose another "
-                f"model by connections.modelName."
-            )
+        # Docstring inherited.
+        super().check_model(manifest, origin=origin)
         if manifest.tides is None:
             raise InvalidQuantumError(
                 f"The {origin} marks no tidal features: choose another model by connections.modelName."
             )
-        if manifest.pixels == "rgb8":
-            raise InvalidQuantumError(
-                f"The {origin} takes pixels as {manifest.pixels}, not nJy: it can't see coadds."
-            )
-
-    def _read(
-        self, sources: Sequence[CoaddSource], targets: Targets, geometry: Geometry, manifest: Manifest
-    ) -> Planes:
-        """Read the pixels that the targets' stamps need."""
-        boxes = stamp_boxes(
-            targets, geometry, field_of_view=manifest.field_of_view, stamp_size=manifest.stamp_size
-        )
-        return read_planes(
-            sources,
-            manifest.bands,
-            choose_cover(boxes, geometry.bbox),
-            threads=self.config.pixels.readThreads,
-            bad_mask_planes=tuple(self.config.pixels.badMaskPlanes),
-            check_variance=self.config.pixels.checkVariance,
-            keep_variance=True,
-            restore_background=self.config.pixels.restoreBackground,
-        )
-
-    def _cut(
-        self, planes: Planes, targets: Targets, geometry: Geometry, manifest: Manifest, stopwatch: Stopwatch
-    ) -> Iterator[tuple[Stamps, slice]]:
-        """Cut stamps, batch by batch, and say which targets they are of."""
-        batches = cut_stamps(
-            planes,
-            targets,
-            geometry,
-            field_of_view=manifest.field_of_view,
-            stamp_size=manifest.stamp_size,
-            bands=manifest.bands,
-            optional_bands=manifest.optional_bands,
-            batch_size=self.config.engine.batchSize,
-        )
-        start = 0
-        for stamps in stopwatch.iterate("stamps", batches):
-            yield stamps, slice(start, start + len(stamps))
-            start += len(stamps)
 
     def _assemble(self, targets: Targets, found: TidalPatch, manifest: Manifest) -> Any:
         """Make the output table."""
