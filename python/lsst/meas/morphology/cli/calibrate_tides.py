@@ -97,6 +97,9 @@ def command(
 
 def _page(head: TidesHead, half: HalfFound | None, source: str) -> str:
     """Return what the card says of it."""
+    from ..simulation.observing import sky_sigma
+    from ..surface_brightness import limit
+
     lines = [
         "## Thresholds and fluxes",
         "",
@@ -114,8 +117,12 @@ def _page(head: TidesHead, half: HalfFound | None, source: str) -> str:
         depth = f"{30.0 + found[0]:.2f}" if found else "-"
         lines.append(f"| {name} | {there} | {masks} | {scale} | {error} | {depth} |")
     if half is not None:
-        lines += ["", f"Half of all debris is found at {half.at(29.8):.2f} at a limit of 29.8,"]
-        lines += [f"and at {half.at(30.7):.2f} at one of 30.7 mag/arcsec2 (3 sigma on 10 x 10 arcsec)."]
+        shallow, deep = (float(limit(sky_sigma("r", visits))) for visits in (40.0, 200.0))
+        lines += ["", f"Half of all debris is found at {half.at(shallow):.2f} at a limit of {shallow:.1f},"]
+        lines += [
+            f"and at {half.at(deep):.2f} at one of {deep:.1f} mag/arcsec2 (3 sigma on 10 x 10 arcsec in r,"
+        ]
+        lines += ["40 and 200 visits)."]
     return "\n".join(lines) + "\n"
 
 
