@@ -110,8 +110,10 @@ class TidesModule(nn.Module):
         # Shi et al. (2016, arXiv:1609.05158).
         self.mean = nn.Conv2d(widths[0], 4 * planes, 3, 1, 1)
         self.agreement = nn.Conv2d(widths[0], 4 * planes, 1)
-        nn.init.constant_(self.mean.bias, _FIRST_LOGIT)  # type: ignore[arg-type]
-        nn.init.zeros_(self.agreement.bias)  # type: ignore[arg-type]
+        assert self.mean.bias is not None
+        assert self.agreement.bias is not None
+        nn.init.constant_(self.mean.bias, _FIRST_LOGIT)
+        nn.init.zeros_(self.agreement.bias)
         self.presence = nn.Linear(2 * widths[-1] + planes, len(head.features))
 
     def pixels(self, maps: list[torch.Tensor]) -> torch.Tensor:

@@ -283,7 +283,7 @@ def picture_fingerprint(sample: FrozenSample) -> tuple[float, ...]:
     ----------
     sample
         The sample, of which the first 64 galaxies are looked at, in 64
-        pixels and the default model's field of view.
+        pixels three radii wide.
 
     Returns
     -------

@@ -26,6 +26,7 @@ from __future__ import annotations
 __all__ = ("draw_companions", "draw_hosts")
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,7 @@ def _draw_galaxies(rng: np.random.Generator, magnitude: Floats, half_light: Floa
     nothing: dict[str, npt.NDArray[np.generic]] = {
         field.name: np.zeros(n) for field in dataclasses.fields(GalaxyParameters)
     }
-    drawn: dict[str, npt.NDArray[np.generic]] = {
+    drawn: dict[str, npt.NDArray[Any]] = {
         "kind": np.where(disk, Kind.DISK, Kind.ELLIPTICAL).astype(np.int64),
         "artifact": np.zeros(n, dtype=np.int64),
         "seed": rng.integers(0, 2**63, n, dtype=np.uint64),
@@ -150,4 +151,4 @@ def _draw_galaxies(rng: np.random.Generator, magnitude: Floats, half_light: Floa
         "blue_colour": rng.normal(0.32, 0.1, n),
         "companion_distance": np.ones(n),
     }
-    return GalaxyParameters(**{**nothing, **drawn})  # type: ignore[arg-type]
+    return GalaxyParameters(**{**nothing, **drawn})
