@@ -95,14 +95,19 @@ def scene(
     more: Any = 0.0,
     keep: slice = slice(None),
     valid: np.ndarray | None = None,
+    parted: bool = False,
     **options: Any,
 ) -> Scene:
-    """Draw and measure hosts with the same arc and different noise."""
+    """Draw and measure hosts with the same arc and different noise; parted,
+    with the parts of the light that are the arc's.
+    """
     rng = np.random.default_rng(1)
     feature = arc() if feature is None else feature
     brightness = np.empty((n, 3, SIZE, SIZE))
+    shares = np.zeros((n, 4, SIZE, SIZE), np.float32)
     for i in range(n):
         host = galaxy(rng.uniform(0.4, 1.0), rng.uniform(0.0, np.pi)) + feature + more + 4.0
+        shares[i, [1, 3]] = feature / host
         brightness[i] = host * np.array([0.6, 1.0, 1.3])[:, None, None]
     brightness += rng.normal(0.0, NOISE, brightness.shape)
     probabilities = np.zeros((n, 5, SIZE, SIZE), np.float32)
@@ -115,7 +120,7 @@ def scene(
         valid[keep],
         np.full(n, SCALE)[keep],
         np.full((n, 3), SIGMA)[keep],
-        **{"settings": SETTINGS, "reference": 1, **options},
+        **{"settings": SETTINGS, "reference": 1, "shares": shares[keep] if parted else None, **options},
     )
     return Scene(np.broadcast_to(feature, (n, SIZE, SIZE))[keep], measured)
 
@@ -131,6 +136,40 @@ def test_flux_of_an_arc_over_a_disk() -> None:
     np.testing.assert_allclose(colour, [0.6, 1.0, 1.3], rtol=0.06)
     np.testing.assert_array_equal(found.measured.flux[:, 1], found.measured.flux[:, 3])
     assert np.isnan(found.measured.flux[:, [0, 2]]).all()
+
+
+ARC_SHOWN = float(np.sum(arc() * (arc() > 2.0)) / np.sum(arc()))
+"""Part of the arc's light that lies under its mask."""
+
+
+def test_flux_from_parts_of_the_light() -> None:
+    found = scene(12, parted=True)
+    error = found.measured.flux_error[:, 1, 1] / found.measured.flux[:, 1, 1]
+    # Nothing but noise is left when the parts are right.
+    off = (found.ratio - ARC_SHOWN) / error
+    assert np.all(np.abs(off) < 4.0)
+    assert np.median(error) < 0.03
+    assert np.median(found.ratio) == pytest.approx(ARC_SHOWN, abs=0.01)
+    colour = np.median(found.measured.flux[:, 1] / found.measured.flux[:, 1, 1:2], axis=0)
+    np.testing.assert_allclose(colour, [0.6, 1.0, 1.3], rtol=0.02)
+    assert np.isnan(found.measured.flux[:, [0, 2]]).all()
+
+
+def test_parts_tell_a_feature_from_a_neighbour_on_it() -> None:
+    blob = 400.0 * np.exp(-0.5 * ((X - 4.0) ** 2 + (Y - 36.0) ** 2) / 3.0**2)
+    found = scene(8, more=blob, parted=True)
+    assert np.median(found.ratio) == pytest.approx(ARC_SHOWN, abs=0.02)
+
+
+def test_parts_of_unmeasured_pixels_are_filled_in() -> None:
+    valid = np.ones((8, 3, SIZE, SIZE), np.bool_)
+    valid[:, 1, round(SIZE / 2) + 34 : round(SIZE / 2) + 38, SIZE // 2 - 4 : SIZE // 2 + 4] = False
+    whole, holed = scene(8, parted=True), scene(8, parted=True, valid=valid)
+    lost = 1.0 - np.sum(arc() * valid[0, 1]) / np.sum(arc())
+    assert lost > 0.05
+    assert np.median(holed.ratio) == pytest.approx(ARC_SHOWN, abs=0.5 * lost)
+    assert np.all(holed.measured.flux_error[:, 1, 1] > whole.measured.flux_error[:, 1, 1])
+    np.testing.assert_allclose(holed.measured.flux[:, 1, 0], whole.measured.flux[:, 1, 0], rtol=1e-5)
 
 
 def test_shape_and_brightness() -> None:

@@ -40,6 +40,9 @@ from lsst.meas.morphology.inference.options import EngineOptions
 from lsst.meas.morphology.model.manifest import TrainingRecord
 from lsst.meas.morphology.model.network import build_network
 from lsst.meas.morphology.model.package import ModelPackage
+from lsst.meas.morphology.simulation.tidal.library import make_library
+from lsst.meas.morphology.simulation.tidal.source import TidalSource, sample_tides
+from lsst.meas.morphology.surface_brightness import truth_masks
 from lsst.meas.morphology.training.batches import AugmentOptions, BatchStream, MarkedBatch, augment
 from lsst.meas.morphology.training.labelled import MarkedStamps
 from lsst.meas.morphology.training.loop import Trainer, TrainingOptions
@@ -48,6 +51,7 @@ from lsst.meas.morphology.training.marking import MarkingObjective, mask_figures
 from lsst.meas.morphology.training.marks_loss import beta_binomial, overlap_loss
 from lsst.meas.morphology.training.recipe import recipe
 from lsst.meas.morphology.training.shards import StampStore
+from lsst.meas.morphology.training.share_loss import share_loss
 from lsst.meas.morphology.training.tides_session import train_tides_package
 from lsst.meas.morphology.training.training_data import DataOptions
 
@@ -64,6 +68,8 @@ class Drawn:
     marks: np.ndarray
     annotators: np.ndarray
     scored: np.ndarray
+    light: np.ndarray
+    shares: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,18 +84,22 @@ class Streaks:
         kind = rng.integers(0, 6, n)
         host = 300.0 * np.exp(-np.hypot(y, x) / 2.0)
         flux = rng.normal(host, 5.0, (n, 3, SIZE, SIZE))
+        light = np.repeat(host[None], n, axis=0).astype(np.float32)
+        shares = np.zeros((n, 4, SIZE, SIZE), np.uint8)
         marks = np.zeros((n, 5, SIZE, SIZE), np.uint8)
         annotators = rng.integers(0, 4, n).astype(np.uint8)
         for k in np.flatnonzero(kind < 3):
             streak = np.abs((y if rng.random() < 0.5 else x) - rng.integers(5, 12)) <= 2 + 0 * (x + y)
             flux[k] += 60.0 * streak
+            light[k] += 60.0 * streak
+            shares[k, [kind[k], 3]] = np.rint(255.0 * 60.0 * streak / light[k])
             marks[k, [kind[k], 3]] = annotators[k] * streak
         marks[:, 4] = annotators[:, None, None] * (host > 20.0)
         flux = (flux * scale[:, None, None, None] ** 2).astype(np.float32)
         valid = np.ones(flux.shape, np.bool_)
         scored = np.ones(marks.shape, np.bool_)
-        valid[..., 0], scored[..., 0] = False, False
-        return Drawn(flux, valid, scale, marks, annotators, scored)
+        valid[..., 0], scored[..., 0], light[..., 0] = False, False, 0.0
+        return Drawn(flux, valid, scale, marks, annotators, scored, light, shares)
 
     def describe(self) -> str:
         return "streaks"
@@ -176,6 +186,7 @@ def test_nothing_scored_is_no_loss_but_a_number() -> None:
         stamps,
         scored=np.zeros_like(stamps.scored),
         presence_scored=np.zeros_like(stamps.presence_scored),
+        light=np.zeros_like(stamps.light),
     )
     loss = MarkingObjective(MANIFEST.tides, CPU).loss(network, MarkedBatch.of(empty), torch.Generator())
     assert loss.item() == 0.0
@@ -208,9 +219,10 @@ def test_marked_stamps_are_kept_on_disk(tmp_path: Any) -> None:
     for field in dataclasses.fields(MarkedStamps):
         one, other = getattr(fresh, field.name), getattr(kept, field.name)
         assert one.dtype == other.dtype
-        if field.name != "flux":
+        if field.name not in ("flux", "light"):
             np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(kept.flux, fresh.flux, rtol=5e-4, atol=1e-3)
+    np.testing.assert_allclose(kept.light, fresh.light, rtol=5e-4, atol=1e-3)
 
 
 def test_marks_turn_with_their_stamps(tmp_path: Any) -> None:
@@ -226,6 +238,73 @@ def test_marks_turn_with_their_stamps(tmp_path: Any) -> None:
     assert torch.equal(turned.presence, batch.presence)
 
 
+# Parts of the light
+
+
+def test_shares_turn_with_their_stamps(tmp_path: Any) -> None:
+    batch = next(BatchStream(make_store(tmp_path), batch_size=32, window=2, seed=1).batches())
+    assert isinstance(batch, MarkedBatch)
+    options = AugmentOptions(missing_band=0.0, missing_bands=0.0, edge=0.0)
+    turned = augment(batch, (), options, torch.Generator().manual_seed(1))
+    for before, after in zip((batch.light, batch.shares), (turned.light, turned.shares), strict=True):
+        assert not torch.equal(before, after)
+        assert torch.equal(before.double().sum(dim=(-2, -1)), after.double().sum(dim=(-2, -1)))
+    own = turned.light * turned.shares[:, 3] / 255.0
+    noise = (turned.flux[:, 1] - turned.light)[turned.valid[:, 1]]
+    assert noise.std() < 6.0
+    assert own.sum() > 0.0
+
+
+def draw_shares() -> tuple[torch.Tensor, torch.Tensor]:
+    stamps = SOURCE(5, 24)
+    return torch.from_numpy(stamps.light), torch.from_numpy(stamps.shares).float() / 255.0
+
+
+def test_no_share_is_better_than_the_true_one() -> None:
+    light, share = draw_shares()
+    true = torch.logit(share, eps=1e-6)
+    best = share_loss(true, light, share)
+    for change in (-0.5, -0.1, 0.1, 0.5):
+        assert share_loss(true + change, light, share) > best
+    nothing = share_loss(torch.full_like(true, -9.0), light, share)
+    everything = share_loss(torch.full_like(true, 9.0), light, share)
+    assert everything > nothing > best
+
+
+def test_the_loss_of_shares_is_relative() -> None:
+    light, share = draw_shares()
+    logit = torch.randn(share.shape, generator=torch.Generator().manual_seed(1))
+    loss = share_loss(logit, light, share)
+    torch.testing.assert_close(share_loss(logit, 1000.0 * light, share), loss, rtol=1e-4, atol=0.0)
+
+
+def test_stamps_whose_light_is_not_known_do_not_count() -> None:
+    light, share = draw_shares()
+    logit = torch.randn(share.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    alone = share_loss(logit[:12], light[:12], share[:12])
+    light[12:] = 0.0
+    both = share_loss(logit, light, share)
+    torch.testing.assert_close(both, alone)
+    both.backward()
+    assert torch.all(logit.grad[12:] == 0.0)
+    assert share_loss(logit, torch.zeros_like(light), share).item() == 0.0
+
+
+def test_simulated_shares_hold_the_flux_of_visible_debris(tmp_path: Any) -> None:
+    library = make_library(tmp_path, count=4, seed=5)
+    manifest = recipe("tides", "0.0.1", title="Any", record=TrainingRecord(data="Any.", seed=1))
+    labelled = TidalSource(manifest, str(tmp_path))(3, 32)
+    made = sample_tides(3, 32, library=library)
+    seen = truth_masks(made.debris, made.host + made.others, made.mask_limit(), made.arcsec_per_px)
+    true = np.where(seen.mask & made.valid[:, 1, None], made.debris, 0.0).sum(axis=(2, 3))
+    found = (labelled.light[:, None] * labelled.shares[:, :3] / 255.0).sum(axis=(2, 3))
+    assert (true > 0.0).sum() > 10
+    # Whole 255ths, of parts of a tenth and more.
+    np.testing.assert_allclose(found, true, rtol=0.01)
+    np.testing.assert_array_equal(labelled.shares[:, :3].max(axis=1), labelled.shares[:, 3])
+    assert np.all(labelled.light[~made.valid[:, 1]] == 0.0)
+
+
 # Figures
 
 
@@ -234,7 +313,7 @@ def test_figures_are_those_of_a_count_by_hand() -> None:
     network = build_network(MANIFEST).eval()
     network.tides.mean.bias.data += 4.0
     stamps = SOURCE(11, 150)
-    figures = mask_figures(network, MANIFEST.tides, stamps, CPU)
+    figures = mask_figures(network, MANIFEST.tides, stamps, CPU, views=network.views)
     with torch.inference_mode():
         flux, valid = torch.from_numpy(stamps.flux), torch.from_numpy(stamps.valid)
         outputs = {k: v.numpy() for k, v in network(flux, valid, torch.ones(1, 1)).items()}
@@ -266,7 +345,8 @@ def run(path: Any, *, steps: int = 7, die_at: int | None = None, **changes: Any)
     options = TrainingOptions(
         steps=steps, seed=7, augment=AugmentOptions(edge=0.0), **{"checkpoint_steps": 3, **changes}
     )
-    trainer = Trainer(MANIFEST, options, path, SOURCE(1, 48), MarkingObjective(MANIFEST.tides, CPU))
+    objective = MarkingObjective(MANIFEST.tides, CPU, mixed=options.mixed)
+    trainer = Trainer(MANIFEST, options, path, SOURCE(1, 48), objective)
     stream = BatchStream(make_store(path / "stamps"), batch_size=16, window=2, seed=7)
 
     def progress(step: int) -> None:
@@ -289,14 +369,24 @@ def test_a_killed_run_ends_as_one_that_was_not(tmp_path: Any) -> None:
     ]
 
 
-def test_training_finds_the_streaks(tmp_path: Any, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_finds_the_streaks(tmp_path: Any, caplog: pytest.LogCaptureFixture, precision: str) -> None:
     with caplog.at_level(logging.INFO):
         changes = {"checkpoint_steps": 50, "learning_rate": 0.01, "average": 0.95}
-        history = run(tmp_path, steps=150, **changes).history
+        trainer = run(tmp_path, steps=150, precision=precision, **changes)
+    history = trainer.history
+    assert all(tensor.dtype == torch.float32 for tensor in trainer.network.state_dict().values())
     assert history[-1]["validation_loss"] < 0.5 * history[0]["validation_loss"]
     assert history[-1]["debris_overlap"] > 0.6
     assert history[-1]["host_overlap"] > 0.6
     assert history[-1]["debris_separation"] > 0.9
+    stamps = SOURCE(99, 120)
+    with torch.inference_mode():
+        flux, valid = torch.from_numpy(stamps.flux), torch.from_numpy(stamps.valid)
+        share = trainer.network(flux, valid, torch.ones(1, 1))["share"][:, 3].numpy()
+    true = (stamps.light * stamps.shares[:, 3] / 255.0).sum(axis=(1, 2))
+    found = (stamps.light * share).sum(axis=(1, 2))[true > 0.0] / true[true > 0.0]
+    assert np.median(np.abs(found - 1.0)) < 0.3
     assert "debris overlap 0." in caplog.text
 
 

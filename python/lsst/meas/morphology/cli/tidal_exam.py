@@ -208,7 +208,7 @@ def grade(
     area = np.square(scale, dtype=np.float64)[:, np.newaxis]
     flux = flux_error = np.full((n, len(WEIGHED)), np.nan)
     if weigh:
-        flux, flux_error = _weigh(stamps, probability, presence, head)
+        flux, flux_error = _weigh(stamps, probability, presence, said.share, head)
     each = np.concatenate([stamps.debris, stamps.debris.sum(axis=1, keepdims=True)], axis=1)
     masks = np.concatenate([truth.mask, truth.any_mask[:, np.newaxis]], axis=1)
     covariates = {name: np.asarray(stamps.properties[name], np.float64) for name in _COVARIATES}
@@ -232,7 +232,7 @@ def grade(
 
 
 def _weigh(
-    stamps: TidalStamps, probability: Floats, presence: Floats, head: TidesHead
+    stamps: TidalStamps, probability: Floats, presence: Floats, shares: Floats | None, head: TidesHead
 ) -> tuple[Floats, Floats]:
     """Return fluxes in r and their errors, ``[n, 4]``."""
     r = stamps.bands.index(_BAND)
@@ -244,6 +244,7 @@ def _weigh(
         stamps.arcsec_per_px,
         stamps.sigma,
         settings=FeatureSettings.from_head(head),
+        shares=shares,
         reference=r,
     )
     features = [head.features.index(name) for name in WEIGHED]

@@ -69,7 +69,7 @@ class Backend(Protocol):
             What the manifest's ``outputs`` names: ``alpha`` of shape
             ``[n, sample, answer]``, ``embedding`` of shape
             ``[n, feature]``, ``classes``, ``scalar``, ``mask`` of shape
-            ``[n, plane, size, size]`` and ``presence``.
+            ``[n, plane, size, size]``, ``presence`` and ``share``.
 
         Raises
         ------

@@ -74,6 +74,10 @@ class Predictions:
     """Logits that a feature of each plane but the host's is there,
     ``[n, feature]``, or `None`."""
 
+    share: npt.NDArray[np.float32] | None = None
+    """Part of each pixel's light that is a feature's,
+    ``[n, feature, size, size]``, or `None`."""
+
 
 class Engine:
     """A model that is loaded and ready to run.

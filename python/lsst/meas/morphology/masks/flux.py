@@ -23,14 +23,14 @@
 
 from __future__ import annotations
 
-__all__ = ("fill_covered", "flux_under_masks")
+__all__ = ("fill_covered", "fill_missing", "flux_under_masks", "scaled", "unevenness")
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from .host import HostModel, Rings
-from .noise import measure_fluctuations
+from .noise import Fluctuations
 from .settings import FeatureSettings
 
 _CLIP_STEPS = 3
@@ -113,56 +113,92 @@ def _mean_around(image: Floats, good: Bools) -> tuple[Floats, Bools]:
     return np.divide(total, weight, out=np.zeros_like(total), where=known), known
 
 
+def fill_missing(image: Floats, valid: Bools, mask: Bools) -> tuple[Floats, Bools]:
+    """Return images, filled in where nothing was measured under a mask.
+
+    Parameters
+    ----------
+    image
+        Surface brightness, ``[n, band, s, s]``.
+    valid
+        Whether it was measured, of the same shape.
+    mask
+        Pixels of features, ``[n, s, s]``.
+
+    Returns
+    -------
+    filled
+        The images; where a band was not measured the mean of the pixels
+        around, 0 where there are none and beyond the mask.
+    missing
+        Where that is so, of the same shape.
+    """
+    missing = mask[:, None] & ~valid
+    filled = np.where(valid, image, np.float32(0.0))
+    for i in np.flatnonzero(missing.any(axis=(1, 2, 3))):
+        near, known = _mean_around(image[i], valid[i])
+        filled[i] = np.where(missing[i] & known, near, filled[i])
+    return filled, missing
+
+
 def flux_under_masks(
-    part: Floats,
-    value: Floats,
-    filled: Bools,
-    residual: Floats,
-    clear: Bools,
-    host: HostModel,
-    rings: Rings,
-    white: Doubles,
-    scale: Doubles,
-    settings: FeatureSettings,
+    part: Floats, value: Floats, filled: Bools, fluctuations: Fluctuations, area: Doubles
 ) -> tuple[Doubles, Doubles]:
     """Add up the light under masks.
 
     Parameters
     ----------
     part
-        The object's own part of each pixel of each feature's mask, 0 beyond
-        it, ``[n, feature, s, s]``.
-    value, filled
-        As `fill_covered` returns them.
-    residual
-        Surface brightness without host and sky, ``[n, band, s, s]``.
-    clear
-        Pixels that show neither feature nor neighbour, of the same shape.
-    host, rings
-        The model of the host and its isophotes.
-    white
-        Variance of a pixel as the coadd states it, ``[n, band]``.
-    scale
-        Scales of the stamps in arcsec, ``[n]``.
-    settings
-        The model's factors and errors.
+        The feature's part of each pixel's value, 0 beyond its mask,
+        ``[n, feature, s, s]``.
+    value
+        Surface brightness, ``[n, band, s, s]``.
+    filled
+        Where it stands for what was not measured.
+    fluctuations
+        Those of sums of pixels.
+    area
+        Area of a pixel (arcsec**2), ``[n]``.
 
     Returns
     -------
-    flux, error
-        Fluxes and their standard errors (nJy), ``[n, feature, band]``.
+    flux, variance
+        Fluxes (nJy), and their variances, ``[n, feature, band]``.
     """
-    area = (scale**2)[:, None, None]
-    n, n_features, size, _ = part.shape
-    weights = part.reshape(n, n_features, -1)
-    flat = value.reshape(n, value.shape[1], -1).transpose(0, 2, 1)
+    weights = part.reshape(*part.shape[:2], -1)
+    flat = value.reshape(*value.shape[:2], -1).transpose(0, 2, 1)
     total = (weights @ flat).astype(np.float64)
-    replaced = weights @ np.where(filled, value, 0.0).reshape(n, value.shape[1], -1).transpose(0, 2, 1)
-    fluctuations = measure_fluctuations(residual, clear, white)
+    replaced = weights @ np.where(filled, value, 0.0).reshape(*value.shape[:2], -1).transpose(0, 2, 1)
+    variance = fluctuations.variance(weights.sum(axis=2, dtype=np.float64)) + (FILL_ERROR * replaced) ** 2
+    scale = area[:, None, None]
+    return scale * total, scale**2 * variance
+
+
+def unevenness(part: Floats, host: HostModel, rings: Rings, area: Doubles) -> Doubles:
+    """Return the variance of fluxes (nJy) by hosts that are not as even as
+    their model, ``[n, feature, band]``.
+
+    Parameters
+    ----------
+    part, area
+        As in `flux_under_masks`.
+    host, rings
+        The model of the host and its isophotes.
+    """
     along = np.asarray(rings.gather(part), np.float32).sum(axis=3, dtype=np.float64)
     uneven = (along * np.minimum(along, HOST_COHERENCE)) @ (host.scatter**2).transpose(0, 2, 1)
-    variance = fluctuations.variance(along.sum(axis=2)) + uneven + (FILL_ERROR * replaced) ** 2
-    factor = area * np.array(settings.flux_scale)[:, None]
-    flux = factor * total
-    relative = np.array(settings.flux_error)[:, None]
-    return flux, np.sqrt(factor**2 * variance + (relative * flux) ** 2)
+    return np.asarray(area[:, None, None] ** 2 * uneven)
+
+
+def scaled(flux: Doubles, variance: Doubles, settings: FeatureSettings) -> tuple[Doubles, Doubles]:
+    """Return fluxes times the model's factors, and their standard errors.
+
+    Parameters
+    ----------
+    flux, variance
+        As `flux_under_masks` returns them, ``[n, feature, band]``.
+    settings
+        The model's factors, and the relative errors that are added.
+    """
+    scale, relative = np.array(settings.flux_scale)[:, None], np.array(settings.flux_error)[:, None]
+    return scale * flux, scale * np.sqrt(variance + (relative * flux) ** 2)

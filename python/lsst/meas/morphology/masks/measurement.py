@@ -32,9 +32,10 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from ..surface_brightness import NATIVE_SCALE, limit, to_magnitude
-from .flux import fill_covered, flux_under_masks
+from .flux import fill_covered, fill_missing, flux_under_masks, scaled, unevenness
 from .host import HostModel, Rings, find_rings, fit_host
 from .neighbours import Neighbours, find_neighbours
+from .noise import measure_fluctuations
 from .settings import FeatureSettings
 from .shape import MaskShape, measure_shapes
 
@@ -167,6 +168,7 @@ def measure_features(
     sigma: npt.NDArray[np.floating],
     *,
     settings: FeatureSettings,
+    shares: npt.NDArray[np.floating] | None = None,
     reference: int = 0,
     native_scale: float = NATIVE_SCALE,
     weights: npt.NDArray[np.floating] | None = None,
@@ -191,6 +193,9 @@ def measure_features(
         Noise that the coadd states, in nJy per native pixel, ``[n, band]``.
     settings
         The model's thresholds.
+    shares
+        Part of each pixel's light that is a feature's, if the model says,
+        ``[n, feature, s, s]``.
     reference
         The band of what is measured once only.
     native_scale
@@ -209,13 +214,14 @@ def measure_features(
 
     Notes
     -----
-    The flux is the sum under the mask of the light that is left when the
-    host's smooth model, with the sky, is taken off. Where a neighbour or a
-    bad pixel covers the feature the mean of the feature around it stands
-    in. The error has the noise with its correlation and the sky's
-    unevenness, both measured on the stamp; the host's unevenness along its
-    isophotes; half of what was filled in; and the relative error that the
-    model's authors found for the mask's edge.
+    The flux is the sum under the mask of the feature's part of the light.
+    If the model gives no such parts it is what is left when the host's
+    smooth model, with the sky, is taken off; where a neighbour or a bad
+    pixel covers the feature the mean of the feature around it stands in.
+    The error has the noise with its correlation and the sky's unevenness,
+    both measured on the stamp; half of what was filled in; without parts,
+    the host's unevenness along its isophotes; and the relative error that
+    the model's authors found for the rest.
     """
     scale = np.asarray(arcsec_per_px, np.float64)
     image = np.where(valid, brightness, 0.0).astype(np.float32)
@@ -225,19 +231,24 @@ def measure_features(
     mask = feature_masks(probabilities, valid, settings)
     doubtful = (chosen > DOUBTFUL * thresholds).any(axis=1)
     host, residual, rings, neighbours = _subtract(image, valid, doubtful, white, scale)
-    value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact, white)
     own = np.ones(image[:, 0].shape, np.float32) if weights is None else np.asarray(weights, np.float32)
     part = mask * own[:, None]
     clear = valid & ~(doubtful | neighbours.any)[:, None]
+    fluctuations = measure_fluctuations(residual, clear, white)
     with np.errstate(invalid="ignore", divide="ignore"):
-        flux, error = flux_under_masks(
-            part, value, filled, residual, clear, host, rings, white, scale, settings
-        )
+        if shares is None:
+            value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact, white)
+            flux, variance = flux_under_masks(part, value, filled, fluctuations, scale**2)
+            variance += unevenness(part, host, rings, scale**2)
+        else:
+            value, filled = fill_missing(image, valid, mask.any(axis=1))
+            flux, variance = flux_under_masks(part * shares, value, filled, fluctuations, scale**2)
+        flux, error = scaled(flux, variance, settings)
     seen = valid.any(axis=(2, 3))[:, None] & mask.any(axis=(2, 3))[:, :, None]
     flux, error = (np.where(seen, array, np.nan) for array in (flux, error))
     host_flux = np.where(valid.any(axis=(2, 3)), host.flux, np.nan)
     host_radius = np.where(np.isfinite(host_flux), host.half_light, np.nan)[:, reference]
-    shapes = measure_shapes(mask, chosen, value)
+    shapes = measure_shapes(mask, chosen, value, shares)
     depth = limit(np.asarray(sigma, np.float64), native_scale=native_scale)
     return _assemble(
         features=settings.features,

@@ -59,7 +59,12 @@ class MaskShape:
     """Mean of the light in the faintest pixels, ``[n, feature, band]``."""
 
 
-def measure_shapes(mask: Bools, probabilities: npt.NDArray[np.floating], light: Floats) -> MaskShape:
+def measure_shapes(
+    mask: Bools,
+    probabilities: npt.NDArray[np.floating],
+    light: Floats,
+    shares: npt.NDArray[np.floating] | None = None,
+) -> MaskShape:
     """Measure masks about the stamps' centres.
 
     The faintest pixels are those of least probability, not those of least
@@ -72,7 +77,10 @@ def measure_shapes(mask: Bools, probabilities: npt.NDArray[np.floating], light: 
     probabilities
         Probabilities of pixels, of the same shape.
     light
-        The features' light, ``[n, band, s, s]``.
+        The features' light, or all light, ``[n, band, s, s]``.
+    shares
+        Each feature's part of it, ``[n, feature, s, s]``; all of it, if not
+        given.
 
     Returns
     -------
@@ -91,5 +99,6 @@ def measure_shapes(mask: Bools, probabilities: npt.NDArray[np.floating], light: 
         angle[i, j] = 0.5 * np.arctan2(2.0 * np.sum(dx * dy), np.sum(dx**2) - np.sum(dy**2))
         sure = probabilities[i, j, y, x]
         few = sure <= np.quantile(sure, FAINTEST_SHARE)
-        faintest[i, j] = light[i][:, y[few], x[few]].mean(axis=1)
+        seen = light[i][:, y[few], x[few]]
+        faintest[i, j] = (seen if shares is None else seen * shares[i, j, y[few], x[few]]).mean(axis=1)
     return MaskShape(extent, angle, faintest)

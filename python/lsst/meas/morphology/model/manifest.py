@@ -254,6 +254,8 @@ class Manifest(Record):
         if self.tides is not None:
             shapes["mask"] = (len(self.tides.planes), self.stamp_size, self.stamp_size)
             shapes["presence"] = (len(self.tides.features),)
+            if self.tides.shares:
+                shapes["share"] = (len(self.tides.features), self.stamp_size, self.stamp_size)
         if self.novelty is not None:
             shapes["novelty"] = (1,)
         return shapes

@@ -37,6 +37,7 @@ from .manifest import Calibration, Manifest
 from .novelty_score import build_novelty
 from .rendering import build_renderer
 from .segmentation import TidesModule, UNetEncoder
+from .views import all_views, mean_of_views, mean_over_views
 
 CONCENTRATION_FLOOR = 0.1
 """Smallest concentration, except under the activation ``sigmoid``."""
@@ -113,6 +114,7 @@ class MorphologyNetwork(nn.Module):
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
         self.tides = _tides(manifest)
+        self.views = (manifest.tides.views or 1) if manifest.tides is not None else 1
         self.novelty = build_novelty(manifest, width, self.rendering.channels)
         self.outputs = tuple(manifest.outputs)
 
@@ -152,7 +154,9 @@ class MorphologyNetwork(nn.Module):
         encoded: torch.Tensor = self.encoder(self.rendering(flux, valid))
         return encoded
 
-    def segmented(self, flux: torch.Tensor, valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def segmented(
+        self, flux: torch.Tensor, valid: torch.Tensor, views: int = 1
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what a model with tides knows of pixels and of the whole.
 
         Parameters
@@ -161,15 +165,17 @@ class MorphologyNetwork(nn.Module):
             Pixels in the model's unit, of shape ``[n, b, s, s]``.
         valid
             Which pixels were measured, of the same shape.
+        views
+            Number of views of each stamp that are looked at.
 
         Returns
         -------
         known
-            What the masks are made from, ``[n, w, s / 2, s / 2]``.
+            What the masks are made from, ``[views * n, w, s / 2, s / 2]``.
         encoded
-            The encoder's vector, ``[n, w]``.
+            The encoder's vector, ``[views * n, w]``.
         """
-        return self._segmented(self.rendering(flux, valid))
+        return self._segmented(all_views(self.rendering(flux, valid), views))
 
     def _segmented(self, picture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         assert self.tides is not None
@@ -199,16 +205,22 @@ class MorphologyNetwork(nn.Module):
             ``alpha`` (Dirichlet concentrations, ``[n, t, a]``),
             ``embedding`` (``[n, f]``), ``classes`` (probabilities,
             ``[n, k]``), ``scalar`` and ``novelty`` (both ``[n, 1]``),
-            ``mask`` (logits, ``[n, p, s, s]``) and ``presence`` (logits,
-            ``[n, p - 1]``), whichever the model has.
+            ``mask`` (logits, ``[n, p, s, s]``), ``presence`` (logits,
+            ``[n, f]``) and ``share`` (``[n, f, s, s]``), whichever the model
+            has.
         """
         outputs = {}
         picture = self.rendering(flux, valid)
         if self.tides is None:
             encoded = self.encoder(picture)
         else:
-            known, encoded = self._segmented(picture)
-            outputs["mask"], outputs["presence"] = self.tides(known, encoded)
+            known, encoded = self._segmented(all_views(picture, self.views))
+            logits = self.tides(known, encoded)
+            outputs["mask"] = mean_of_views(logits.mask, self.views)
+            outputs["presence"] = mean_over_views(logits.presence, self.views)
+            if logits.share is not None:
+                outputs["share"] = mean_of_views(torch.sigmoid(logits.share), self.views)
+            encoded = mean_over_views(encoded, self.views)
         features = self.projection(encoded)
         if self.head is not None:
             outputs["alpha"] = self.head(features, dropout)

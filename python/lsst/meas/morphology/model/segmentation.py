@@ -23,7 +23,9 @@
 
 from __future__ import annotations
 
-__all__ = ("TidesModule", "UNetEncoder")
+__all__ = ("TidalLogits", "TidesModule", "UNetEncoder")
+
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -89,6 +91,20 @@ class UNetEncoder(nn.Module):
         return self.summary(self.maps(image))
 
 
+class TidalLogits(NamedTuple):
+    """What a `TidesModule` says, before the last function."""
+
+    mask: torch.Tensor
+    """Share of annotators who would mark a pixel, ``[n, plane, s, s]``."""
+
+    presence: torch.Tensor
+    """Whether a visible feature is there, ``[n, feature]``."""
+
+    share: torch.Tensor | None
+    """Part of a pixel's light that is a feature's, ``[n, feature, s, s]``,
+    if the head gives it."""
+
+
 class TidesModule(nn.Module):
     """Mask planes and presence, from the maps of a `UNetEncoder`.
 
@@ -115,6 +131,11 @@ class TidesModule(nn.Module):
         nn.init.constant_(self.mean.bias, _FIRST_LOGIT)
         nn.init.zeros_(self.agreement.bias)
         self.presence = nn.Linear(2 * widths[-1] + planes, len(head.features))
+        self.share: nn.Conv2d | None = None
+        if head.shares:
+            self.share = nn.Conv2d(widths[0], 4 * len(head.features), 3, 1, 1)
+            assert self.share.bias is not None
+            nn.init.constant_(self.share.bias, _FIRST_LOGIT)
 
     def pixels(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Return what is known of the finest map's pixels, ``[n, w, ...]``."""
@@ -130,8 +151,8 @@ class TidesModule(nn.Module):
         """
         return nn.functional.pixel_shuffle(self.agreement(known), 2)
 
-    def forward(self, known: torch.Tensor, summary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the logits of masks and presence.
+    def forward(self, known: torch.Tensor, summary: torch.Tensor) -> TidalLogits:
+        """Return the logits of masks, presence and shares.
 
         Parameters
         ----------
@@ -139,20 +160,13 @@ class TidesModule(nn.Module):
             What `pixels` returned.
         summary
             Summary of the coarsest map, ``[n, w]``.
-
-        Returns
-        -------
-        mask
-            Logits of the share of annotators who would mark a pixel,
-            ``[n, plane, s, s]``.
-        presence
-            Logits that a visible feature is there, ``[n, feature]``.
         """
         mask = nn.functional.pixel_shuffle(self.mean(known), 2)
         # A presence must not bend the masks, which have better labels.
-        share = torch.sigmoid(mask.detach()).mean(dim=(2, 3))
-        presence = self.presence(torch.cat([summary, torch.log(share + _SMALLEST_SHARE)], dim=1))
-        return mask, presence
+        marked = torch.sigmoid(mask.detach()).mean(dim=(2, 3))
+        presence = self.presence(torch.cat([summary, torch.log(marked + _SMALLEST_SHARE)], dim=1))
+        share = None if self.share is None else nn.functional.pixel_shuffle(self.share(known), 2)
+        return TidalLogits(mask, presence, share)
 
 
 class _Merge(nn.Module):

@@ -26,7 +26,7 @@ from __future__ import annotations
 __all__ = ("TidalCollector", "TidalPatch")
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +88,19 @@ class TidalPatch:
     """
 
 
+class _Answers(NamedTuple):
+    """What a model says of some stamps."""
+
+    pixels: npt.NDArray[np.float32]
+    """Probabilities of pixels, ``[n, plane, s, s]``."""
+
+    presence: npt.NDArray[np.float32]
+    """Probabilities of presence, ``[n, feature]``."""
+
+    share: npt.NDArray[np.float32] | None
+    """Features' parts of the light, ``[n, feature, s, s]``."""
+
+
 class TidalCollector:
     """Runs the network batch by batch and keeps masks and measurements.
 
@@ -137,16 +150,16 @@ class TidalCollector:
         good = np.flatnonzero((stamps.flags & np.uint32(Flag.GENERAL)) == 0)
         part = self._nothing(len(targets))
         if len(good):
-            probabilities, presence = self._predict(stamps, good)
+            answers = self._predict(stamps, good)
             with self._stopwatch.stage("measure"):
-                measured = self._measure(stamps, targets, good, probabilities, presence, None)
+                measured = self._measure(stamps, targets, good, answers, None)
                 for name in _KEPT:
                     part[name][good] = getattr(measured, name)
             with self._stopwatch.stage("paint"):
-                claims = self._claims(measured.mask, probabilities, presence)
+                claims = self._claims(measured.mask, answers)
                 for k, i in enumerate(good):
                     self._paint(
-                        measured.mask[k], presence[k], claims[k], self.count + int(i), targets[int(i)]
+                        measured.mask[k], answers.presence[k], claims[k], self.count + int(i), targets[int(i)]
                     )
         self._parts.append(part)
         self._scales.append(stamps.arcsec_per_px)
@@ -172,14 +185,14 @@ class TidalCollector:
             Their places among all targets.
         """
         everything = np.arange(len(targets))
-        probabilities, presence = self._predict(stamps, everything)
+        answers = self._predict(stamps, everything)
         with self._stopwatch.stage("measure"):
-            mask = feature_masks(probabilities, stamps.valid, self._settings)
-            claims = self._claims(mask, probabilities, presence)
+            mask = feature_masks(answers.pixels, stamps.valid, self._settings)
+            claims = self._claims(mask, answers)
             weights = np.stack(
                 [self._mask.weights(claim, *self._place(targets[i])) for i, claim in enumerate(claims)]
             )
-            measured = self._measure(stamps, targets, everything, probabilities, presence, weights)
+            measured = self._measure(stamps, targets, everything, answers, weights)
         joined = self._joined()
         for name in _KEPT:
             joined[name][which] = getattr(measured, name)
@@ -211,10 +224,8 @@ class TidalCollector:
             },
         )
 
-    def _predict(
-        self, stamps: Stamps, chosen: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return probabilities of pixels and of presence."""
+    def _predict(self, stamps: Stamps, chosen: npt.NDArray[np.int64]) -> _Answers:
+        """Return what the model says of some stamps."""
         with self._stopwatch.stage("inference"):
             pixels = in_model_unit(
                 stamps.flux[chosen], stamps.arcsec_per_px[chosen], self._engine.manifest.pixels
@@ -222,26 +233,26 @@ class TidalCollector:
             predictions = self._engine.predict(pixels, stamps.valid[chosen])
         assert predictions.mask is not None
         assert predictions.presence is not None
-        return expit(predictions.mask), expit(predictions.presence)
+        return _Answers(expit(predictions.mask), expit(predictions.presence), predictions.share)
 
     def _measure(
         self,
         stamps: Stamps,
         targets: Targets,
         chosen: npt.NDArray[np.int64],
-        probabilities: npt.NDArray[np.float32],
-        presence: npt.NDArray[np.float32],
+        answers: _Answers,
         weights: npt.NDArray[np.float32] | None,
     ) -> FeatureMeasurements:
         scale = stamps.arcsec_per_px[chosen]
         return measure_features(
-            probabilities,
-            presence,
+            answers.pixels,
+            answers.presence,
             in_model_unit(stamps.flux[chosen], scale, "nJy/arcsec2"),
             stamps.valid[chosen],
             scale,
             stamps.sigma[chosen],
             settings=self._settings,
+            shares=answers.share,
             reference=self._reference,
             native_scale=self._geometry.pixel_scale,
             weights=weights,
@@ -251,12 +262,11 @@ class TidalCollector:
     def _claims(
         self,
         mask: npt.NDArray[np.bool_],
-        probabilities: npt.NDArray[np.float32],
-        presence: npt.NDArray[np.float32],
+        answers: _Answers,
     ) -> npt.NDArray[np.float32]:
         """Return how strongly objects claim their pixels, ``[n, s, s]``."""
-        chosen = probabilities[:, self._settings.index].max(axis=1)
-        belief = presence[:, self._settings.union, None, None]
+        chosen = answers.pixels[:, self._settings.index].max(axis=1)
+        belief = answers.presence[:, self._settings.union, None, None]
         # A claim that is there at all must not vanish in the sum.
         claim = np.maximum(chosen * belief, np.float32(1e-6))
         return np.where(mask.any(axis=1), claim, np.float32(0.0))

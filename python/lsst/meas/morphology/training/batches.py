@@ -76,8 +76,10 @@ class MarkedBatch(StampBatch):
     scored: torch.Tensor
     presence: torch.Tensor
     presence_scored: torch.Tensor
+    light: torch.Tensor
+    shares: torch.Tensor
 
-    IMAGES: ClassVar[tuple[str, ...]] = ("marks", "scored")
+    IMAGES: ClassVar[tuple[str, ...]] = ("marks", "scored", "light", "shares")
 
 
 class BatchStream:

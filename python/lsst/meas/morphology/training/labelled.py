@@ -70,9 +70,8 @@ class StampArrays:
         """Return small arrays for a file: fluxes in half precision (relative
         error 5e-4, far below the noise), booleans as bits.
         """
-        largest = float(np.finfo(np.float16).max)
         return {
-            "flux": np.clip(self.flux / _FLUX_UNIT, -largest, largest).astype(np.float16),
+            "flux": _to_half(self.flux),
             "valid": _to_bits(self.valid),
         }
 
@@ -85,7 +84,7 @@ class StampArrays:
     def _unpacked(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         flux = arrays["flux"]
         return {
-            "flux": flux.astype(np.float32) * np.float32(_FLUX_UNIT),
+            "flux": _from_half(flux),
             "valid": _from_bits(arrays["valid"], flux.shape),
         }
 
@@ -129,10 +128,20 @@ class MarkedStamps(StampArrays):
     presence_scored: npt.NDArray[np.bool_]
     """Where that is known, ``[n, feature]``."""
 
+    light: npt.NDArray[np.float32]
+    """All light without noise (nJy per arcsec2), ``[n, s, s]``; 0 where it
+    is not known."""
+
+    shares: npt.NDArray[np.uint8]
+    """The part of it that is a feature's, where that can be seen, in 255ths,
+    ``[n, feature, s, s]``."""
+
     def pack(self) -> dict[str, npt.NDArray[Any]]:
         # Docstring inherited.
         return {
             **super().pack(),
+            "light": _to_half(self.light),
+            "shares": self.shares,
             "marks": self.marks,
             "annotators": self.annotators,
             "scored": _to_bits(self.scored),
@@ -144,7 +153,11 @@ class MarkedStamps(StampArrays):
     def _unpacked(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         return {
             **super()._unpacked(arrays),
-            **{name: arrays[name] for name in ("marks", "annotators", "presence", "presence_scored")},
+            **{
+                name: arrays[name]
+                for name in ("marks", "annotators", "presence", "presence_scored", "shares")
+            },
+            "light": _from_half(arrays["light"]),
             "scored": _from_bits(arrays["scored"], arrays["marks"].shape),
         }
 
@@ -160,6 +173,15 @@ class Labelled(Protocol):
 
     @property
     def votes(self) -> npt.NDArray[np.int32]: ...
+
+
+def _to_half(flux: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    largest = float(np.finfo(np.float16).max)
+    return np.asarray(np.clip(flux / _FLUX_UNIT, -largest, largest), np.float16)
+
+
+def _from_half(stored: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
+    return stored.astype(np.float32) * np.float32(_FLUX_UNIT)
 
 
 def _to_bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:

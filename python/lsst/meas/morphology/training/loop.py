@@ -25,14 +25,16 @@ from __future__ import annotations
 
 __all__ = ("BatchObjective", "Trainer", "TrainingOptions")
 
+import bisect
 import copy
 import dataclasses
+import itertools
 import logging
 import math
 import pathlib
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -49,6 +51,9 @@ from .voting import VotingObjective
 _LOG = logging.getLogger(__name__)
 
 _CHECKPOINT = "checkpoint.safetensors"
+
+_FORMER = {"restarts": [], "precision": "auto", "start": ""}
+"""Options that checkpoints did not always name, as they were then."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +78,13 @@ class TrainingOptions:
     """Decay of the matrices and kernels, not of biases and norms."""
 
     warm_up: float = 0.05
-    """Share of the run in which the learning rate rises."""
+    """Share of the run, or of a cycle, in which the learning rate rises."""
+
+    restarts: tuple[int, ...] = ()
+    """Steps at which the learning rate begins anew, in rising order, so that
+    a training goes on from where a shorter one ended (Loshchilov & Hutter
+    2017, arXiv:1608.03983).
+    """
 
     average: float = 0.995
     """Decay of the running mean of the weights, which is what is kept."""
@@ -86,6 +97,32 @@ class TrainingOptions:
 
     device: str = "cpu"
     """Where to train: ``cpu`` or ``cuda``."""
+
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's forward and backward pass; weights and losses are in
+    float32 always. By default bfloat16 on a GPU, float32 else."""
+
+    start: str = ""
+    """Identity of the model whose weights the training begins with; none if
+    they are new."""
+
+    def __post_init__(self) -> None:
+        bounds = (0, *self.restarts, self.steps)
+        if any(later <= earlier for earlier, later in itertools.pairwise(bounds)):
+            raise ValueError(f"The restarts {self.restarts} do not rise between 0 and {self.steps} steps.")
+        if self.restarts and math.isfinite(self.minutes):
+            raise ValueError("A training with restarts ends after its steps, not after minutes.")
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the network runs in bfloat16."""
+        return self.precision == "bfloat16" or (self.precision == "auto" and self.device != "cpu")
+
+    def cycle(self, step: int) -> tuple[int, int]:
+        """Return the first step of the cycle of a step, and its length."""
+        bounds = (0, *self.restarts, self.steps)
+        last = min(bisect.bisect_right(bounds, step), len(bounds) - 1)
+        return bounds[last - 1], bounds[last] - bounds[last - 1]
 
 
 class BatchObjective(Protocol):
@@ -178,7 +215,7 @@ class Trainer:
         # On this memory layout convolutions are up to twice as fast.
         self._network = self._network.to(memory_format=torch.channels_last)
         self._mean = copy.deepcopy(self._network).eval().requires_grad_(False)
-        self._objective = objective or VotingObjective(manifest.tree, self._device)
+        self._objective = objective or VotingObjective(manifest.tree, self._device, mixed=options.mixed)
         self._optimizer = KernelOptimizer(self._network.parameters(), weight_decay=options.weight_decay)
         self.step = 0
         """Steps done so far."""
@@ -243,10 +280,14 @@ class Trainer:
         return loss.item()
 
     def _rate(self) -> float:
-        """Return the learning rate: a linear rise, then half a cosine."""
-        done, warm = self._done(), self._options.warm_up
+        """Return the learning rate: in each cycle a linear rise, then half a
+        cosine.
+        """
+        first, length = self._options.cycle(self.step)
+        done = max((self.step - first) / length, self.seconds / (60.0 * self._options.minutes))
+        warm = self._options.warm_up
         if done < warm:
-            return self._options.learning_rate * (done + 1.0 / self._options.steps) / warm
+            return self._options.learning_rate * (done + 1.0 / length) / warm
         phase = (done - warm) / (1.0 - warm)
         return self._options.learning_rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * phase)))
 
@@ -286,7 +327,7 @@ class Trainer:
         write_checkpoint(self._path, Checkpoint(tensors, state))
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.state.get("run") != self._identity():
+        if _FORMER | checkpoint.state.get("run", {}) not in self._beginnings():
             raise MorphologyError(
                 f"{self._path} is of a run with other options: {checkpoint.state.get('run')}; now"
                 f" {self._identity()}. Name another directory or delete it."
@@ -307,9 +348,20 @@ class Trainer:
         self.seconds = checkpoint.state["seconds"]
         self.history = checkpoint.state["history"]
 
+    def _beginnings(self) -> list[dict[str, Any]]:
+        """Return the identities of this run, and of the shorter ones that it
+        goes on from.
+        """
+        whole = self._identity()
+        restarts = self._options.restarts
+        shorter = [{"steps": step, "restarts": list(restarts[:i])} for i, step in enumerate(restarts)]
+        return [whole, *(whole | part for part in shorter)]
+
     def _identity(self) -> dict[str, Any]:
         """Return what must not change between the parts of a run."""
-        options = dataclasses.asdict(self._options)
+        options = dataclasses.asdict(self._options) | {"restarts": list(self._options.restarts)}
         for name in ("minutes", "checkpoint_steps", "device"):
             del options[name]
-        return {"model": self._manifest.model_id, **options}
+        # A longer training of the same network is called by a new version.
+        network = self._manifest.model_copy(update={"version": "0", "title": ""})
+        return {"model": network.model_id, **options}

@@ -63,6 +63,12 @@ class Marked(Protocol):
     @property
     def scored(self) -> npt.NDArray[np.bool_]: ...
 
+    @property
+    def light(self) -> npt.NDArray[np.float32]: ...
+
+    @property
+    def shares(self) -> npt.NDArray[np.uint8]: ...
+
 
 class _Marker(Protocol):
     def __call__(self, seed: int, n: int) -> Marked: ...
@@ -95,6 +101,8 @@ class MarkedSource:
             scored=made.scored,
             presence=(area >= VISIBLE_ARCSEC2).astype(np.float32),
             presence_scored=seen & ((area >= VISIBLE_ARCSEC2) | (area == 0.0)),
+            light=made.light,
+            shares=made.shares,
         )
 
     def describe(self) -> str:

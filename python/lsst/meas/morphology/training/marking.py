@@ -34,9 +34,11 @@ import torch
 
 from ..model.heads import TidesHead
 from ..model.network import MorphologyNetwork
+from ..model.views import mean_of_views, mean_over_views
 from .batches import MarkedBatch, StampBatch
 from .labelled import MarkedStamps, StampArrays
 from .marks_loss import beta_binomial, overlap_loss
+from .share_loss import share_loss
 
 _FLOOR = 0.01
 """Share of the pixels that a plane's marks count for at least, so that a
@@ -44,6 +46,9 @@ batch with few of them does not outweigh the others."""
 
 _PRESENCE_WEIGHT = 0.5
 """Weight of the presence, which has one label where masks have thousands."""
+
+_SHARE_WEIGHT = 0.5
+"""Weight of what makes fluxes right against what makes masks so."""
 
 _BATCH = 64
 
@@ -64,7 +69,8 @@ class MaskFigures:
 
 
 class MarkingObjective:
-    """Likelihood of marks, overlap of masks, and entropy of presence.
+    """Likelihood of marks, overlap of masks, entropy of presence, and parts
+    of the light.
 
     A plane's negative log-likelihood is divided by the number of its marked
     pixels, since features are rare and planes are not equally so.
@@ -75,22 +81,25 @@ class MarkingObjective:
         The planes.
     device
         Where it is computed.
+    mixed
+        Whether the network runs in bfloat16.
     """
 
-    def __init__(self, head: TidesHead, device: torch.device) -> None:
+    def __init__(self, head: TidesHead, device: torch.device, *, mixed: bool = False) -> None:
         self._head = head
         self._device = device
+        self._mixed = mixed
 
     def loss(self, network: MorphologyNetwork, batch: StampBatch, generator: torch.Generator) -> torch.Tensor:
         # Docstring inherited.
         assert isinstance(batch, MarkedBatch)
         assert network.tides is not None
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
             known, encoded = network.segmented(
                 batch.flux.contiguous(memory_format=torch.channels_last),
                 batch.valid.contiguous(memory_format=torch.channels_last),
             )
-            mask, presence = network.tides(known, encoded)
+            mask, presence, share = network.tides(known, encoded)
             agreement = network.tides.concentration(known)
         # Neighbouring pixels say much the same; one of four is enough.
         row, column = torch.randint(2, (2,), generator=generator).tolist()
@@ -105,7 +114,11 @@ class MarkingObjective:
         entropy = torch.nn.functional.binary_cross_entropy_with_logits(
             presence.float(), batch.presence, weight=batch.presence_scored.float(), reduction="sum"
         )
-        return masks + _PRESENCE_WEIGHT * entropy / batch.presence_scored.sum().clamp(min=1)
+        loss = masks + _PRESENCE_WEIGHT * entropy / batch.presence_scored.sum().clamp(min=1)
+        if share is not None:
+            parts = batch.shares[part].float() / 255.0
+            loss = loss + _SHARE_WEIGHT * share_loss(share[part].float(), batch.light[part], parts)
+        return loss
 
     def _masks(
         self,
@@ -145,7 +158,12 @@ class MarkingObjective:
 
 @torch.inference_mode()
 def mask_figures(
-    network: MorphologyNetwork, head: TidesHead, stamps: MarkedStamps, device: torch.device
+    network: MorphologyNetwork,
+    head: TidesHead,
+    stamps: MarkedStamps,
+    device: torch.device,
+    *,
+    views: int = 1,
 ) -> MaskFigures:
     """Measure how well a network marks stamps.
 
@@ -159,6 +177,8 @@ def mask_figures(
         What is measured.
     device
         Where the network is.
+    views
+        Number of views of each stamp whose answers are averaged.
     """
     tides = network.tides
     assert tides is not None
@@ -167,17 +187,18 @@ def mask_figures(
     presence = []
     for start in range(0, len(stamps), _BATCH):
         part = MarkedBatch.of(stamps[np.arange(start, min(start + _BATCH, len(stamps)))]).to(device)
-        known, encoded = network.segmented(part.flux, part.valid)
-        mask, logit = tides(known, encoded)
+        known, encoded = network.segmented(part.flux, part.valid, views)
+        logits = tides(known, encoded)
+        mask, agreement = (mean_of_views(maps, views) for maps in (logits.mask, tides.concentration(known)))
         marks, asked = part.marks.int(), part.annotators.int()[:, None, None, None]
         counted = part.scored & (asked > 0)
-        each = beta_binomial(marks, asked, mask, tides.concentration(known))
+        each = beta_binomial(marks, asked, mask, agreement)
         nats += float((each * counted).sum())
         count += float(counted.sum())
         predicted, true = (mask >= 0.0) & counted, (2 * marks >= asked) & counted
         both += (predicted & true).sum(dim=(0, 2, 3)).cpu()
         either += (predicted | true).sum(dim=(0, 2, 3)).cpu()
-        presence.append(logit.cpu().numpy())
+        presence.append(mean_over_views(logits.presence, views).cpu().numpy())
     values = np.concatenate(presence) if presence else np.zeros((0, len(head.features)), np.float32)
     separation = {
         plane: area

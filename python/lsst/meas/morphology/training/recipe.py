@@ -55,10 +55,10 @@ _ENCODERS: dict[str, Architecture] = {
 }
 
 _SEGMENTERS = {
-    "tides": (UNetArchitecture(depths=(1, 1, 2, 2, 2), widths=(16, 32, 64, 96, 128)), 128),
-    "tides_smoke": (UNetArchitecture(depths=(1, 1, 1), widths=(4, 8, 16)), 32),
+    "tides": (UNetArchitecture(depths=(1, 1, 2, 2, 2), widths=(16, 32, 64, 96, 128)), 128, 4),
+    "tides_smoke": (UNetArchitecture(depths=(1, 1, 1), widths=(4, 8, 16)), 32, 2),
 }
-"""Architecture and size of the stamps."""
+"""Architecture, size of the stamps, and number of views."""
 
 _PLANES = ("tail", "stream", "shell", "debris", "host")
 
@@ -120,7 +120,7 @@ def _tides(name: str, version: str, title: str, record: TrainingRecord) -> Manif
     29.7 mag per arcsec2, shows features under the noise of a pixel; the next
     levels show the features' edges and the galaxies.
     """
-    architecture, size = _SEGMENTERS[name]
+    architecture, size, views = _SEGMENTERS[name]
     return Manifest(
         name=name,
         version=version,
@@ -136,6 +136,6 @@ def _tides(name: str, version: str, title: str, record: TrainingRecord) -> Manif
             softening=(5.0, 40.0, 1000.0), block=(4, 1, 2), scale=(0.3, 0.5, 0.6)
         ),
         architecture=architecture,
-        tides=TidesHead(planes=_PLANES),
+        tides=TidesHead(planes=_PLANES, shares=True, views=views),
         training=record,
     )

@@ -34,7 +34,7 @@ import numpy as np
 import torch
 
 from ..model.manifest import Manifest
-from ..model.network import build_network
+from ..model.network import MorphologyNetwork, build_network
 from ..model.package import ModelPackage
 from .batches import BatchStream
 from .export import export_package
@@ -71,6 +71,7 @@ def train_tides_package(
     source: MarkedSource,
     samples: Mapping[str, MarkedSource],
     command: str,
+    prepare: Callable[[MorphologyNetwork], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TrainedMasks:
     """Train a model that marks tidal features and write it as a package.
@@ -95,6 +96,8 @@ def train_tides_package(
         measured at each checkpoint as well.
     command
         What to type to do the same again, for the card.
+    prepare
+        Changes the weights of the new network before anything is learnt.
     progress
         Called with the number of steps done.
 
@@ -116,8 +119,8 @@ def train_tides_package(
     try:
         first = next(iter(samples.values()))
         validation = first(purpose_seed(options.seed, 1), data.validation)
-        objective = MarkingObjective(manifest.tides, torch.device(options.device))
-        trainer = Trainer(manifest, options, work, validation, objective)
+        objective = MarkingObjective(manifest.tides, torch.device(options.device), mixed=options.mixed)
+        trainer = Trainer(manifest, options, work, validation, objective, prepare)
         stream = BatchStream(store, batch_size=data.batch_size, window=data.window, seed=options.seed)
         trainer.run(stream, progress)
     finally:
@@ -127,7 +130,7 @@ def train_tides_package(
     figures = {}
     for index, (name, sample) in enumerate(samples.items()):
         unseen = sample(purpose_seed(options.seed, 2 + index), data.evaluation)
-        figures[name] = mask_figures(network, manifest.tides, unseen, torch.device("cpu"))
+        figures[name] = mask_figures(network, manifest.tides, unseen, torch.device("cpu"), views=network.views)
     golden = _golden(first, options.seed, manifest)
     manifest = _complete(manifest, trainer, data, figures)
     finished = build_network(manifest)

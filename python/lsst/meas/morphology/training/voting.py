@@ -52,17 +52,20 @@ class VotingObjective:
         The questions.
     device
         Where it is computed.
+    mixed
+        Whether the encoder runs in bfloat16.
     """
 
-    def __init__(self, tree: QuestionTree, device: torch.device) -> None:
+    def __init__(self, tree: QuestionTree, device: torch.device, *, mixed: bool = False) -> None:
         self._tree = tree
         self._device = device
+        self._mixed = mixed
         self._likelihood = VotesLoss(tree).to(device)
 
     def loss(self, network: MorphologyNetwork, batch: StampBatch, generator: torch.Generator) -> torch.Tensor:
         # Docstring inherited.
         assert isinstance(batch, Batch)
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self._device.type == "cuda"):
+        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._mixed):
             features = network.features(batch.flux, batch.valid)
         head = network.head
         assert head is not None

@@ -42,6 +42,7 @@ import numpy.typing as npt
 
 from ...model.field_of_view import FieldOfView
 from ...model.manifest import Manifest
+from ...surface_brightness import truth_masks
 from ..painting import band_flux
 from .annotators import annotate
 from .drawing import Drawn, draw
@@ -231,6 +232,14 @@ class TidalLabelled:
     measured in r do.
     """
 
+    light: Image
+    """Surface brightness of everything in r (nJy per arcsec**2), without
+    noise, 0 where nothing was measured, ``[n, size, size]``."""
+
+    shares: npt.NDArray[np.uint8]
+    """The part of it, in 255ths, that is visible debris of each kind, and of
+    any, ``[n, 4, size, size]``."""
+
     def __len__(self) -> int:
         return len(self.flux)
 
@@ -263,7 +272,10 @@ class TidalSource:
         marks, annotators = annotate(rng, made.debris, made.host, made.others, made.mask_limit())
         in_r = made.valid[:, made.bands.index("r"), None]
         scored = np.broadcast_to(in_r, marks.shape).copy()
-        return TidalLabelled(made.flux, made.valid, made.arcsec_per_px, marks, annotators, scored)
+        light, shares = _shares(made, in_r)
+        return TidalLabelled(
+            made.flux, made.valid, made.arcsec_per_px, marks, annotators, scored, light, shares
+        )
 
     def describe(self) -> str:
         """Return a text that is the same for sources of the same stamps."""
@@ -274,6 +286,19 @@ class TidalSource:
             f" ({library.count} of each kind, {library.times} times), bands {''.join(self.manifest.bands)},"
             f" {self.manifest.stamp_size} px, field of view {view}"
         )
+
+
+def _shares(made: TidalStamps, measured: npt.NDArray[np.bool_]) -> tuple[Image, npt.NDArray[np.uint8]]:
+    """Return all light, and the visible debris's parts of it."""
+    beneath = made.host + made.others
+    seen = truth_masks(made.debris, beneath, made.mask_limit(), made.arcsec_per_px)
+    shown = np.where(seen.mask, made.debris, np.float32(0.0))
+    union = np.where(seen.any_mask, made.debris.sum(axis=1), np.float32(0.0))
+    light = np.maximum(made.debris.sum(axis=1) + beneath + made.cirrus, np.float32(0.0))
+    light = np.where(measured[:, 0], light, np.float32(0.0))
+    parts = np.concatenate([shown, union[:, None]], axis=1)
+    shares = np.divide(parts, light[:, None], out=np.zeros_like(parts), where=light[:, None] > 0.0)
+    return light, np.rint(255.0 * np.clip(shares, 0.0, 1.0)).astype(np.uint8)
 
 
 @functools.cache
