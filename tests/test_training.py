@@ -39,10 +39,11 @@ import torch
 from click.testing import CliRunner
 
 from lsst.meas.morphology.cli.train import command
-from lsst.meas.morphology.errors import DeviceError, MorphologyError
+from lsst.meas.morphology.errors import DeviceError, ModelMismatchError, MorphologyError
 from lsst.meas.morphology.inference.golden import check_golden
 from lsst.meas.morphology.inference.options import EngineOptions
 from lsst.meas.morphology.model.manifest import TrainingRecord
+from lsst.meas.morphology.model.network import build_network
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.questions.tree import QuestionTree
 from lsst.meas.morphology.simulation.source import SimulatedSource
@@ -56,6 +57,7 @@ from lsst.meas.morphology.training.optimizer import KernelOptimizer
 from lsst.meas.morphology.training.recipe import recipe
 from lsst.meas.morphology.training.session import DataOptions, train_package
 from lsst.meas.morphology.training.shards import ShardStore
+from lsst.meas.morphology.training.start import begun_from, starting_from
 from lsst.meas.morphology.training.voting import expected_fractions
 
 TREE = QuestionTree.load("rubin")
@@ -352,6 +354,65 @@ def test_other_options_do_not_continue_a_run(tmp_path):
     run(tmp_path, options=TrainingOptions(steps=2, seed=7))
     with pytest.raises(MorphologyError, match="other options"):
         run(tmp_path, options=TrainingOptions(steps=2, seed=8))
+
+
+def test_a_longer_run_goes_on_from_a_shorter_one(tmp_path):
+    longer = TrainingOptions(steps=11, restarts=(6,), seed=7, checkpoint_steps=4)
+    whole = run(tmp_path / "whole", options=longer)
+    run(tmp_path / "parts", options=TrainingOptions(steps=6, seed=7, checkpoint_steps=4))
+    parts = run(tmp_path / "parts", options=longer)
+    assert parts.step == whole.step == 11
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, parts.network.state_dict()[name]), name
+    with pytest.raises(MorphologyError, match="other options"):
+        run(tmp_path / "parts", options=TrainingOptions(steps=20, restarts=(7,), seed=7))
+
+
+def test_the_learning_rate_begins_anew_at_a_restart(tmp_path):
+    options = TrainingOptions(steps=40, restarts=(20,), warm_up=0.1, seed=7, checkpoint_steps=1)
+    rates = [entry["learning_rate"] for entry in run(tmp_path, options=options).history]
+    alone = TrainingOptions(steps=20, warm_up=0.1, seed=7, checkpoint_steps=1)
+    once = [entry["learning_rate"] for entry in run(tmp_path / "alone", options=alone).history]
+    # An entry has the rate of the step to come.
+    assert rates[:19] == pytest.approx(once[:19])
+    assert rates[20:39] == pytest.approx(once[:19])
+    assert max(rates) == pytest.approx(options.learning_rate)
+
+
+@pytest.mark.parametrize("restarts", [(0,), (10,), (12,), (5, 5), (7, 3)])
+def test_impossible_restarts_are_refused(restarts):
+    with pytest.raises(ValueError, match="do not rise"):
+        TrainingOptions(steps=10, restarts=restarts)
+
+
+def test_restarts_and_minutes_exclude_each_other():
+    with pytest.raises(ValueError, match="minutes"):
+        TrainingOptions(steps=10, restarts=(5,), minutes=1.0)
+
+
+def test_bfloat16_learns_much_the_same(tmp_path):
+    plain, mixed = (
+        run(tmp_path / name, options=TrainingOptions(steps=20, seed=1, precision=name))
+        for name in ("float32", "bfloat16")
+    )
+    assert mixed.history[-1]["loss"] == pytest.approx(plain.history[-1]["loss"], rel=0.03)
+    assert not torch.equal(mixed.network.head.linear.weight, plain.network.head.linear.weight)
+    assert all(tensor.dtype == torch.float32 for tensor in mixed.network.state_dict().values())
+
+
+def test_a_training_begins_with_the_weights_of_a_model(tmp_path, tiny_package):
+    old = ModelPackage.open(tiny_package)
+    manifest = old.manifest.model_copy(update={"version": "9.0.0", "members": {}})
+    torch.manual_seed(1)
+    network = build_network(manifest)
+    starting_from(old, manifest)(network)
+    for name, array in old.read_weights().items():
+        np.testing.assert_array_equal(network.state_dict()[name].numpy(), array)
+    other = manifest.model_copy(update={"stamp_size": 2 * manifest.stamp_size})
+    with pytest.raises(ModelMismatchError, match="another stamp_size"):
+        starting_from(old, other)
+    assert old.manifest.model_id in begun_from(old)
+    assert begun_from(None) == ""
 
 
 def test_a_broken_checkpoint_is_named(tmp_path):

@@ -28,7 +28,7 @@ __all__ = ("command",)
 import math
 import pathlib
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -36,6 +36,7 @@ from .train_labels import LabelChoices, label_options, train_labels
 from .train_tides import STEPS, train_tides
 
 if TYPE_CHECKING:
+    from ..model.package import ModelPackage
     from ..training.loop import TrainingOptions
     from ..training.session import TrainedModel
 
@@ -98,11 +99,32 @@ that follow are then put to enough of them to teach something."""
     "--stamps", type=click.IntRange(1), help="Different stamps to make.  [default: 160000; tides: 32000]"
 )
 @click.option("--batch-size", type=click.IntRange(2), help="Stamps in a batch.  [default: 128; tides: 32]")
+@click.option(
+    "--restart",
+    "restarts",
+    type=click.IntRange(1),
+    multiple=True,
+    help="Step at which the learning rate begins anew, so that the training goes on from where one of so many"
+    " steps ended; may be repeated.",
+)
 @click.option("--learning-rate", type=float, default=3e-3, show_default=True, help="Largest learning rate.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of everything."
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
+@click.option(
+    "--start",
+    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
+    help="Package of a model of the same recipe whose weights the training begins with.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Of the network in training: bfloat16 on a GPU, float32 else. CPUs with bfloat16 instructions may be"
+    " half as fast again with them.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
     "--report",
@@ -122,6 +144,9 @@ def command(
     seed: int,
     minutes: float,
     learning_rate: float,
+    restarts: tuple[int, ...],
+    start: pathlib.Path | None,
+    precision: Literal["auto", "float32", "bfloat16"],
     device: str,
     report: pathlib.Path | None,
     no_report: bool,
@@ -139,6 +164,7 @@ def command(
     """
     import torch
 
+    from ..model.package import ModelPackage
     from ..training.agreement import figures_table
     from ..training.loop import TrainingOptions
     from ..training.report import check_drawing, write_report
@@ -149,14 +175,29 @@ def command(
     chosen = _sizes(recipe_name, sizes)
     steps = chosen.pop("steps")
     work = work if work is not None else out.with_name(out.name + ".work")
-    options = TrainingOptions(
-        steps=steps,
-        minutes=minutes,
-        seed=seed,
-        learning_rate=learning_rate,
-        checkpoint_steps=max(1, min(200, steps // 4)),
-        device=device,
-    )
+    begun = ModelPackage.open(str(start)) if start is not None else None
+    try:
+        options = TrainingOptions(
+            steps=steps,
+            minutes=minutes,
+            seed=seed,
+            learning_rate=learning_rate,
+            restarts=restarts,
+            checkpoint_steps=max(1, min(200, steps // 4)),
+            device=device,
+            precision=precision,
+            start=begun.manifest.model_id if begun is not None else "",
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    words = ["morphology", "train", out.name, "--recipe", recipe_name, "--version", version]
+    words += ["--seed", str(seed), "--threads", str(threads), "--learning-rate", str(learning_rate)]
+    for step in restarts:
+        words += ["--restart", str(step)]
+    if precision != "auto":
+        words += ["--precision", precision]
+    if start is not None:
+        words += ["--start", start.name]
     if recipe_name in STEPS:
         if library is None or labels.labels is not None:
             raise click.UsageError("Models of tidal features are trained on encounters: give --library.")
@@ -168,14 +209,18 @@ def command(
             library=library,
             unseen=unseen,
             options=options,
-            threads=threads,
             sizes=chosen,
+            words=words,
+            begun=begun,
         )
         return
+    if begun is not None and labels.labels is not None:
+        raise click.UsageError(
+            "A model that begins with another's weights and few labels is fine-tuned: see"
+            " 'morphology fine-tune'."
+        )
     if not no_report:
         check_drawing()
-    words = ["morphology", "train", out.name, "--recipe", recipe_name, "--version", version]
-    words += ["--seed", str(seed), "--threads", str(threads), "--learning-rate", str(learning_rate)]
     shown: dict[str, Any] = {"steps": steps, **chosen} if recipe_name == "rubin" else {}
     if labels.labels is not None:
         words += labels.words
@@ -185,7 +230,7 @@ def command(
             words += [f"--{name.replace('_', '-')}", str(shown[name])]
     typed = shlex.join(words)
     if labels.labels is None:
-        model = _train_simulated(out, recipe_name, version, work, options, chosen, typed)
+        model = _train_simulated(out, recipe_name, version, work, options, chosen, typed, begun)
     else:
         model = train_labels(
             out,
@@ -223,6 +268,7 @@ def _train_simulated(
     options: TrainingOptions,
     sizes: dict[str, int],
     command: str,
+    begun: ModelPackage | None,
 ) -> TrainedModel:
     """Train a model of votes on simulated galaxies, with a progress bar."""
     from ..model.manifest import TrainingRecord
@@ -231,6 +277,7 @@ def _train_simulated(
     from ..training.recipe import recipe
     from ..training.session import DataOptions, train_package
     from ..training.shards import MixedSource
+    from ..training.start import begun_from, starting_from
 
     manifest = recipe(
         recipe_name,
@@ -239,7 +286,7 @@ def _train_simulated(
         record=TrainingRecord(
             data="It was trained on simulated galaxies with simulated votes, and has never seen a real one."
             " Most of its galaxies were brighter, better resolved and richer in features than the sky's;"
-            " three in ten were as on the sky.",
+            f" three in ten were as on the sky.{begun_from(begun)}",
             seed=options.seed,
             untaught=tuple(sorted({answer.partition("_")[0] for answer in UNTAUGHT})),
         ),
@@ -259,6 +306,7 @@ def _train_simulated(
             ),
             samples=samples,
             command=command,
+            prepare=starting_from(begun, manifest) if begun is not None else None,
             progress=lambda step: bar.update(step - bar.pos),
         )
 

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from ..model.package import ModelPackage
     from ..training.loop import TrainingOptions
 
 _SIZES = {
@@ -61,8 +62,9 @@ def train_tides(
     library: pathlib.Path,
     unseen: pathlib.Path | None,
     options: TrainingOptions,
-    threads: int,
     sizes: dict[str, int],
+    words: list[str],
+    begun: ModelPackage | None,
 ) -> None:
     """Train a model that marks tidal features and tell how well it does.
 
@@ -81,10 +83,12 @@ def train_tides(
         other views of the same are used.
     options
         How to train. Stamps are not cut off, which the simulation does.
-    threads
-        CPU threads of torch, for the card.
     sizes
         Numbers of stamps that are not the recipe's.
+    words
+        The command so far, for the card.
+    begun
+        Model whose weights the training begins with.
     """
     from ..model.manifest import TrainingRecord
     from ..simulation.tidal.source import TidalSource
@@ -92,6 +96,7 @@ def train_tides(
     from ..training.marked_source import MarkedSource
     from ..training.marks_card import mask_table
     from ..training.recipe import recipe
+    from ..training.start import begun_from, starting_from
     from ..training.tides_session import train_tides_package
     from ..training.training_data import DataOptions
 
@@ -103,12 +108,11 @@ def train_tides(
         title=f"Tidal features for Rubin, trained on simulation ({recipe_name} {version})",
         record=TrainingRecord(
             data="It was trained on simulated encounters of galaxies, marked by simulated annotators, and has"
-            " never seen a real one.",
+            f" never seen a real one.{begun_from(begun)}",
             seed=options.seed,
         ),
     )
-    words = ["morphology", "train", out.name, "--recipe", recipe_name, "--version", version]
-    words += ["--library", library.name, *(["--unseen", unseen.name] if unseen is not None else [])]
+    words = [*words, "--library", library.name, *(["--unseen", unseen.name] if unseen is not None else [])]
     words += [
         "--steps",
         str(options.steps),
@@ -117,8 +121,6 @@ def train_tides(
         "--batch-size",
         str(data.batch_size),
     ]
-    words += ["--seed", str(options.seed), "--threads", str(threads)]
-    words += ["--learning-rate", str(options.learning_rate)]
     if math.isfinite(options.minutes):
         words += ["--minutes", f"{options.minutes:g}"]
     name = "encountersNotTrainedOn" if unseen is not None else "encountersTrainedOn"
@@ -133,6 +135,7 @@ def train_tides(
             source=MarkedSource(manifest, TidalSource(manifest, str(library))),
             samples=samples,
             command=shlex.join(words),
+            prepare=starting_from(begun, manifest) if begun is not None else None,
             progress=lambda step: bar.update(step - bar.pos),
         )
     for sample, figures in model.figures.items():

@@ -87,6 +87,7 @@ def train_package(
     source: StampSource,
     samples: Mapping[str, StampSource],
     command: str,
+    prepare: Callable[[MorphologyNetwork], None] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> TrainedModel:
     """Train a model and write it as a package.
@@ -110,6 +111,8 @@ def train_package(
         Makes, by name, those to evaluate on.
     command
         What to type to do the same again, for the card.
+    prepare
+        Changes the weights of the new network before anything is learnt.
     progress
         Called with the number of steps done.
 
@@ -119,7 +122,9 @@ def train_package(
         The package and how well it does.
     """
     made = SimulatedData(work / "stamps", source, samples, data, options.seed)
-    return train_on(path, manifest, work, made, options=options, command=command, progress=progress)
+    return train_on(
+        path, manifest, work, made, options=options, command=command, prepare=prepare, progress=progress
+    )
 
 
 def train_on(
