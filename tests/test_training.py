@@ -539,3 +539,40 @@ def test_the_command_survives_a_kill(tmp_path):
     one, other = ModelPackage.open(os.fspath(whole)), ModelPackage.open(os.fspath(killed))
     assert one.weights_bytes() == other.weights_bytes()
     assert one.program() == other.program()
+
+
+def test_the_command_goes_on_and_begins_with_a_model(tmp_path):
+    smoke = ["--recipe", "smoke", "--stamps", "64", "--batch-size", "16", "--no-report"]
+
+    def train(name, *options):
+        result = CliRunner().invoke(command, [str(tmp_path / name), *smoke, *options])
+        assert result.exit_code == 0, result.output
+        return ModelPackage.open(tmp_path / name)
+
+    first = train("first.morph", "--steps", "4", "--work", str(tmp_path / "work"))
+    longer = ["--steps", "8", "--restart", "4", "--version", "0.2.0", "--work", str(tmp_path / "work")]
+    second = train("second.morph", *longer)
+    assert second.manifest.training.figures["steps"] == 8.0
+    assert second.manifest.training.presentations == 128
+    assert "--restart 4" in second.card()
+    third = train(
+        "third.morph",
+        "--steps",
+        "1",
+        "--learning-rate",
+        "1e-5",
+        "--start-from",
+        str(tmp_path / "first.morph"),
+    )
+    assert first.manifest.model_id in third.manifest.training.data
+    assert "--start-from" in third.card()
+    names = [name for name, array in first.read_weights().items() if array.ndim == 4]
+    new, old = third.read_weights(), first.read_weights()
+    for name in names:
+        change = np.linalg.norm(new[name] - old[name]) / np.linalg.norm(old[name])
+        assert change < 0.02, (name, change)
+    result = CliRunner().invoke(
+        command, [str(tmp_path / "x.morph"), *smoke, "--steps", "4", "--restart", "4"]
+    )
+    assert result.exit_code == 2
+    assert "do not rise" in result.output

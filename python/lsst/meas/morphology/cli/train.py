@@ -113,11 +113,6 @@ that follow are then put to enough of them to teach something."""
 )
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="CPU threads of torch.")
 @click.option(
-    "--start",
-    type=click.Path(exists=True, dir_okay=False, path_type=pathlib.Path),
-    help="Package of a model of the same recipe whose weights the training begins with.",
-)
-@click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
@@ -145,7 +140,6 @@ def command(
     minutes: float,
     learning_rate: float,
     restarts: tuple[int, ...],
-    start: pathlib.Path | None,
     precision: Literal["auto", "float32", "bfloat16"],
     device: str,
     report: pathlib.Path | None,
@@ -165,6 +159,7 @@ def command(
     import torch
 
     from ..model.package import ModelPackage
+    from ..model.shipped import find_model
     from ..training.agreement import figures_table
     from ..training.loop import TrainingOptions
     from ..training.report import check_drawing, write_report
@@ -175,7 +170,7 @@ def command(
     chosen = _sizes(recipe_name, sizes)
     steps = chosen.pop("steps")
     work = work if work is not None else out.with_name(out.name + ".work")
-    begun = ModelPackage.open(str(start)) if start is not None else None
+    begun = ModelPackage.open(find_model(labels.start_from)) if labels.start_from is not None else None
     try:
         options = TrainingOptions(
             steps=steps,
@@ -196,8 +191,8 @@ def command(
         words += ["--restart", str(step)]
     if precision != "auto":
         words += ["--precision", precision]
-    if start is not None:
-        words += ["--start", start.name]
+    if begun is not None and labels.labels is None:
+        words += ["--start-from", str(labels.start_from)]
     if recipe_name in STEPS:
         if library is None or labels.labels is not None:
             raise click.UsageError("Models of tidal features are trained on encounters: give --library.")
@@ -214,11 +209,6 @@ def command(
             begun=begun,
         )
         return
-    if begun is not None and labels.labels is not None:
-        raise click.UsageError(
-            "A model that begins with another's weights and few labels is fine-tuned: see"
-            " 'morphology fine-tune'."
-        )
     if not no_report:
         check_drawing()
     shown: dict[str, Any] = {"steps": steps, **chosen} if recipe_name == "rubin" else {}

@@ -74,7 +74,10 @@ _OPTIONS = (
         show_default=True,
         help="Share of the labels that is not learnt: half of it calibrates, half judges.",
     ),
-    click.option("--start-from", help="Model whose build and weights the training of labels begins with."),
+    click.option(
+        "--start-from",
+        help="Model, by name or package, whose weights the training begins with; on labels, whose build too.",
+    ),
 )
 
 
@@ -99,11 +102,9 @@ class LabelChoices:
         """Take the options of labels out of all."""
         chosen = cls(**{field.name: options.pop(field.name) for field in dataclasses.fields(cls)})
         if chosen.labels is None:
-            given = (chosen.repo, chosen.start_from, chosen.tree, *chosen.stamp_files)
+            given = (chosen.repo, chosen.tree, *chosen.stamp_files)
             if any(value is not None for value in given):
-                raise click.UsageError(
-                    "--repo, --stamp-file, --tree and --start-from are for a training on --labels."
-                )
+                raise click.UsageError("--repo, --stamp-file and --tree are for a training on --labels.")
         elif (chosen.repo is None) == (not chosen.stamp_files):
             raise click.UsageError("Give the labels' stamps either by --repo or by --stamp-file.")
         elif chosen.repo is not None and not chosen.collections:

@@ -130,7 +130,9 @@ def train_tides_package(
     figures = {}
     for index, (name, sample) in enumerate(samples.items()):
         unseen = sample(purpose_seed(options.seed, 2 + index), data.evaluation)
-        figures[name] = mask_figures(network, manifest.tides, unseen, torch.device("cpu"), views=network.views)
+        figures[name] = mask_figures(
+            network, manifest.tides, unseen, torch.device("cpu"), views=network.views
+        )
     golden = _golden(first, options.seed, manifest)
     manifest = _complete(manifest, trainer, data, figures)
     finished = build_network(manifest)
