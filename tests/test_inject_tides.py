@@ -24,6 +24,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,9 +35,11 @@ from lsst.daf.butler import Butler, DatasetType
 from lsst.meas.morphology.cli.inject_tides import command
 from lsst.meas.morphology.cli.recover_tides import command as recover
 from lsst.meas.morphology.errors import IncompleteInputError, MorphologyError
+from lsst.meas.morphology.pixels.geometry import read_geometry
+from lsst.meas.morphology.pixels.source import CoaddSource
 from lsst.meas.morphology.simulation.tidal.inject_repository import TRUTH, inject_repository
 from lsst.meas.morphology.simulation.tidal.injection import Feature, Hosts, draw_features, paint_feature
-from lsst.meas.morphology.simulation.tidal.injection_hosts import HostSelection
+from lsst.meas.morphology.simulation.tidal.injection_hosts import HostSelection, choose_hosts
 from lsst.meas.morphology.simulation.tidal.library import EncounterLibrary, make_library
 from lsst.meas.morphology.surface_brightness import limit
 from lsst.meas.morphology.validation.tidal_recovery import recover as compare
@@ -195,6 +198,46 @@ def test_truth_says_what_was_added(repo: Path, injected: str) -> None:
         if np.isfinite(row["surfaceBrightness"]):
             # All of the flux on 100 arcsec2 would be brighter.
             assert row["surfaceBrightness"] > 31.4 - 2.5 * np.log10(row["r_flux"] / 100.0)
+
+
+class Saturated:
+    """A butler whose objects have saturated centres in r, but for one."""
+
+    def __init__(self, butler: Butler, spared: int) -> None:
+        self._butler = butler
+        self._spared = spared
+
+    def get(self, ref: Any, **kwargs: Any) -> Any:
+        table = self._butler.get(ref, **kwargs)
+        if "r_pixelFlags_saturatedCenter" in getattr(table, "colnames", ()):
+            table["r_pixelFlags_saturatedCenter"] = table["objectId"] != self._spared
+        return table
+
+
+def test_saturated_objects_are_no_hosts(repo: Path) -> None:
+    with Butler.from_config(str(repo)) as butler:
+        (ref,) = butler.query_datasets("object", collections="sim", skymap=SKYMAP, tract=1)
+        coadds = butler.query_datasets("deep_coadd", collections="sim", skymap=SKYMAP, tract=1, band="r")
+        patch = min(int(coadd.dataId["patch"]) for coadd in coadds)
+        (coadd,) = (c for c in coadds if c.dataId["patch"] == patch)
+        geometry = read_geometry(CoaddSource("r", butler.getURI(coadd), str(coadd)))
+
+        def choose(source: Any) -> list[int]:
+            found = choose_hosts(
+                source,
+                ref,
+                tract=1,
+                patch=patch,
+                bands=("g", "r"),
+                geometry=geometry,
+                selection=ANY,
+                rng=np.random.default_rng(1),
+            )
+            return [int(value) for value in found.object_id]
+
+        everything = choose(butler)
+        assert len(everything) > 1
+        assert choose(Saturated(butler, everything[1])) == [everything[1]]
 
 
 def test_what_can_not_be_done_is_refused(repo: Path, injected: str, library: EncounterLibrary) -> None:

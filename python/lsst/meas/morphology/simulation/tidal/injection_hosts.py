@@ -95,14 +95,16 @@ def choose_hosts(
     Returns
     -------
     hosts
-        Those that can be measured, have a flux in some band, and radii
-        within the limits.
+        Those that can be measured, have a flux in some band and a centre
+        that is not saturated, as bright stars have, and radii within the
+        limits.
     """
     available = set(butler.get(ref.makeComponentRef("columns")))
     band = "i" if "i_cModelFlux" in available else bands[0]
     cuts = TargetSelection(max_magnitude=selection.max_magnitude, magnitude_band=band)
     fluxes = [f"{b}_cModelFlux" for b in bands if f"{b}_cModelFlux" in available]
-    names = list(dict.fromkeys([*required_columns(available, cuts, table=str(ref)), *fluxes]))
+    saturated = [name for b in bands if (name := f"{b}_pixelFlags_saturatedCenter") in available]
+    names = list(dict.fromkeys([*required_columns(available, cuts, table=str(ref)), *fluxes, *saturated]))
     table = butler.get(ref, parameters={"columns": names})
     columns = {name: np.ma.asarray(table[name]) for name in names}
     targets = select_targets(columns, tract=tract, patch=patch, selection=cuts, geometry=geometry)
@@ -112,6 +114,8 @@ def choose_hosts(
     index = {int(value): row for row, value in enumerate(np.asarray(columns["objectId"]))}
     rows = np.array([index[int(value)] for value in targets.object_id], dtype=np.int64)
     flux = {b: _flux(columns.get(f"{b}_cModelFlux"), rows) for b in bands}
+    for name in saturated:
+        good &= ~np.ma.filled(columns[name], False)[rows].astype(np.bool_)
     # Without any flux there is nothing to scale by.
     good &= np.stack(list(flux.values())).max(axis=0) > 0.0
     hosts = Hosts(
