@@ -420,3 +420,20 @@ def test_the_command_wants_encounters(tmp_path: Any) -> None:
     result = CliRunner().invoke(command, [str(tmp_path / "x.morph"), "--recipe", "tides_smoke"])
     assert result.exit_code == 2
     assert "--library" in result.output
+
+
+def test_the_command_ends_in_a_package_and_a_page(tmp_path: Any) -> None:
+    pytest.importorskip("matplotlib")
+    make_library(tmp_path / "encounters", count=1, seed=9, times=2)
+    out = tmp_path / "smoke.morph"
+    options = ["--recipe", "tides_smoke", "--library", str(tmp_path / "encounters"), "--steps", "8"]
+    result = CliRunner().invoke(command, [str(out), *options])
+    assert result.exit_code == 0, result.output
+    package = ModelPackage.open(out)
+    assert package.manifest.tides is not None
+    assert package.manifest.outputs["share"] == (4, SIZE, SIZE)
+    page = (tmp_path / "smoke.morph.html").read_text()
+    assert package.manifest.model_id in page
+    assert "Training of tides_smoke" in page
+    assert "encountersTrainedOn" in page
+    assert page.count("<figure>") == 3

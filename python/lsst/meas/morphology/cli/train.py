@@ -124,7 +124,7 @@ that follow are then put to enough of them to teach something."""
 @click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=pathlib.Path),
-    help="Page of curves, figures and galaxies, by default OUT.html; for votes only.",
+    help="Page of curves, figures and galaxies, by default OUT.html.",
 )
 @click.option("--no-report", is_flag=True, help="Write no page, which needs the extra 'explore'.")
 @label_options
@@ -193,6 +193,10 @@ def command(
         words += ["--precision", precision]
     if begun is not None and labels.labels is None:
         words += ["--start-from", str(labels.start_from)]
+    page = None
+    if not no_report:
+        check_drawing()
+        page = report if report is not None else out.with_name(out.name + ".html")
     if recipe_name in STEPS:
         if library is None or labels.labels is not None:
             raise click.UsageError("Models of tidal features are trained on encounters: give --library.")
@@ -207,10 +211,9 @@ def command(
             sizes=chosen,
             words=words,
             begun=begun,
+            page=page,
         )
         return
-    if not no_report:
-        check_drawing()
     shown: dict[str, Any] = {"steps": steps, **chosen} if recipe_name == "rubin" else {}
     if labels.labels is not None:
         words += labels.words
@@ -236,8 +239,7 @@ def command(
     for sample, figures in model.figures.items():
         click.echo(f"\nUnseen galaxies, sample: {sample}\n{figures_table(figures)}")
     click.echo(f"\nWrote {out}, model id {model.package.manifest.model_id}")
-    if not no_report:
-        page = report if report is not None else out.with_name(out.name + ".html")
+    if page is not None:
         write_report(
             page,
             model.package.manifest,

@@ -29,13 +29,14 @@ import dataclasses
 import math
 import pathlib
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from ..model.package import ModelPackage
     from ..training.loop import TrainingOptions
+    from ..training.tides_session import TrainedMasks
 
 _SIZES = {
     "tides": {"stamps": 32000, "batch_size": 32, "shard_size": 250, "validation": 384, "evaluation": 1000},
@@ -65,6 +66,7 @@ def train_tides(
     sizes: dict[str, int],
     words: list[str],
     begun: ModelPackage | None,
+    page: pathlib.Path | None,
 ) -> None:
     """Train a model that marks tidal features and tell how well it does.
 
@@ -89,12 +91,15 @@ def train_tides(
         The command so far, for the card.
     begun
         Model whose weights the training begins with.
+    page
+        Page of curves, figures and stamps to write, if any.
     """
     from ..model.manifest import TrainingRecord
     from ..simulation.tidal.source import TidalSource
     from ..training.batches import AugmentOptions
     from ..training.marked_source import MarkedSource
     from ..training.marks_card import mask_table
+    from ..training.marks_report import write_marks_report
     from ..training.recipe import recipe
     from ..training.start import begun_from, starting_from
     from ..training.tides_session import train_tides_package
@@ -125,6 +130,7 @@ def train_tides(
         words += ["--minutes", f"{options.minutes:g}"]
     name = "encountersNotTrainedOn" if unseen is not None else "encountersTrainedOn"
     samples = {name: MarkedSource(manifest, TidalSource(manifest, str(unseen or library)))}
+    typed = shlex.join(words)
     with click.progressbar(length=options.steps, label="Training", show_pos=True) as bar:
         model = train_tides_package(
             out,
@@ -134,10 +140,48 @@ def train_tides(
             data=data,
             source=MarkedSource(manifest, TidalSource(manifest, str(library))),
             samples=samples,
-            command=shlex.join(words),
+            command=typed,
             prepare=starting_from(begun, manifest) if begun is not None else None,
             progress=lambda step: bar.update(step - bar.pos),
         )
     for sample, figures in model.figures.items():
         click.echo(f"\nUnseen stamps, sample: {sample}\n{mask_table(figures)}")
     click.echo(f"\nWrote {out}, model id {model.package.manifest.model_id}")
+    if page is not None:
+        write_marks_report(
+            page,
+            model.package.manifest,
+            command=typed,
+            history=model.history,
+            figures=model.figures,
+            sheet=_sheet(model),
+        )
+        click.echo(f"Wrote {page}")
+
+
+def _sheet(model: TrainedMasks) -> Any:
+    """Draw some stamps with what was marked and what the model marks."""
+    import numpy as np
+    from scipy.special import expit
+
+    from ..explore.tidal_sheet import TidalPortrait, tidal_sheet
+    from ..inference.engine import Engine, EngineOptions
+
+    stamps, manifest = model.examples, model.package.manifest
+    assert manifest.tides is not None
+    engine = Engine.from_package(model.package, EngineOptions(device="cpu"))
+    said = engine.predict(stamps.flux, stamps.valid)
+    assert said.mask is not None
+    assert said.presence is not None
+    presence = expit(said.presence)
+    half = 2 * stamps.marks.astype(np.int16) >= np.maximum(stamps.annotators, 1)[:, None, None, None]
+    middle = len(manifest.bands) // 2
+    planes = {name: k for k, name in enumerate(manifest.tides.planes) if name in ("tail", "stream", "shell")}
+    portraits = []
+    for i in range(len(stamps)):
+        seen = np.where(stamps.valid[i, middle], stamps.flux[i, middle], np.nan)
+        masks = {name: said.mask[i, k] >= 0.0 for name, k in planes.items()}
+        truth = {name: half[i, k] for name, k in planes.items()}
+        line = " ".join(f"{name} {presence[i, k]:.2f}" for k, name in enumerate(manifest.tides.features))
+        portraits.append(TidalPortrait(str(i), seen, float("nan"), masks, (line,), truth))
+    return tidal_sheet(portraits, title=f"{manifest.name} {manifest.version}", columns=3)

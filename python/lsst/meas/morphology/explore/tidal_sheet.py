@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("COLOURS", "TidalPortrait", "draw_tidal_sheet", "faint_grey")
+__all__ = ("COLOURS", "TidalPortrait", "draw_tidal_sheet", "faint_grey", "tidal_sheet")
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ class TidalPortrait:
     """Surface brightness (nJy/arcsec2), NaN without data, ``[y, x]``."""
 
     arcsec_per_px: float
-    """Pixel scale (arcsec)."""
+    """Pixel scale (arcsec); NaN if it is not known."""
 
     masks: Mapping[str, Bools]
     """Pixels of features by name, ``[y, x]``."""
@@ -106,12 +106,31 @@ def faint_grey(brightness: Image) -> npt.NDArray[np.float64]:
 def draw_tidal_sheet(
     path: str | Path, portraits: Sequence[TidalPortrait], *, title: str, columns: int = 4, bare: bool = True
 ) -> None:
-    """Draw the sheet.
+    """Draw the sheet into a file.
 
     Parameters
     ----------
     path
         Picture to write.
+    portraits, title, columns, bare
+        As those of `tidal_sheet`.
+
+    Raises
+    ------
+    MissingExtraError
+        Raised if matplotlib is not installed.
+    """
+    figure = tidal_sheet(portraits, title=title, columns=columns, bare=bare)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+
+
+def tidal_sheet(
+    portraits: Sequence[TidalPortrait], *, title: str, columns: int = 4, bare: bool = True
+) -> Any:
+    """Return the sheet as a figure of matplotlib.
+
+    Parameters
+    ----------
     portraits
         The hosts.
     title
@@ -136,7 +155,8 @@ def draw_tidal_sheet(
     rows = max(1, -(-len(portraits) // columns))
     figure = Figure(figsize=(2.2 * columns * each, 2.6 * rows + 0.6), layout="constrained")
     colours = ", ".join(f"{name} {colour.removeprefix('tab:')}" for name, colour in COLOURS.items())
-    figure.suptitle(f"{title}\n{colours}; bar: 20 arcsec", fontsize=10)
+    bar = "; bar: 20 arcsec" if any(np.isfinite(portrait.arcsec_per_px) for portrait in portraits) else ""
+    figure.suptitle(f"{title}\n{colours}{bar}", fontsize=10)
     axes = figure.subplots(rows, columns * each, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
@@ -156,15 +176,16 @@ def draw_tidal_sheet(
             va="top",
             family="monospace",
         )
-    figure.savefig(path, dpi=100, bbox_inches="tight")
+    return figure
 
 
 def _draw_picture(ax: Any, portrait: TidalPortrait) -> None:
     grey = faint_grey(portrait.brightness)
     ax.imshow(grey, origin="lower", cmap="Greys", vmin=0.0, vmax=1.0, interpolation="nearest")
-    length = 20.0 / portrait.arcsec_per_px
-    margin = 0.04 * grey.shape[0]
-    ax.plot([margin, margin + length], [margin, margin], color="k", lw=1.5)
+    if np.isfinite(portrait.arcsec_per_px):
+        length = 20.0 / portrait.arcsec_per_px
+        margin = 0.04 * grey.shape[0]
+        ax.plot([margin, margin + length], [margin, margin], color="k", lw=1.5)
     ax.set_xlim(-0.5, grey.shape[1] - 0.5)
     ax.set_ylim(-0.5, grey.shape[0] - 0.5)
 

@@ -22,7 +22,7 @@
 
 from __future__ import annotations
 
-__all__ = ("Examples", "check_drawing", "write_report")
+__all__ = ("Examples", "check_drawing", "draw_losses", "summary_rows", "training_figure", "write_report")
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -99,7 +99,10 @@ def write_report(
     page = HtmlPage(f"Training of {manifest.name} {manifest.version}")
     _summary(page, manifest, command)
     page.heading("Curves")
-    page.figure(_draw_losses(history), "Loss, held-back loss (nats per galaxy) and learning rate by step.")
+    page.figure(
+        draw_losses(history, "nats per galaxy"),
+        "Loss, held-back loss (nats per galaxy) and learning rate by step.",
+    )
     page.figure(
         _draw_agreement(history),
         "Accuracy (thick) and balanced accuracy (thin) on confident galaxies that are held back, by step.",
@@ -128,20 +131,22 @@ def _summary(page: HtmlPage, manifest: Manifest, command: str) -> None:
     record = manifest.training
     page.paragraph(record.data)
     page.preformatted(command)
-    page.table(
-        ("", ""),
-        [
-            ("model id", manifest.model_id),
-            ("questions", manifest.tree.name),
-            ("bands", ", ".join(manifest.bands)),
-            ("stamp size (pixels)", manifest.stamp_size),
-            ("different stamps", int(record.figures["distinctStamps"])),
-            ("presentations", record.presentations),
-            ("steps", int(record.figures["steps"])),
-            ("minutes", f"{record.figures['seconds'] / 60.0:.1f}"),
-            ("seed", record.seed),
-        ],
-    )
+    page.table(("", ""), [("questions", manifest.tree.name), *summary_rows(manifest)])
+
+
+def summary_rows(manifest: Manifest) -> list[tuple[str, str | int]]:
+    """Return names and values of what is known of a training."""
+    record = manifest.training
+    return [
+        ("model id", manifest.model_id),
+        ("bands", ", ".join(manifest.bands)),
+        ("stamp size (pixels)", manifest.stamp_size),
+        ("different stamps", int(record.figures["distinctStamps"])),
+        ("presentations", record.presentations),
+        ("steps", int(record.figures["steps"])),
+        ("minutes", f"{record.figures['seconds'] / 60.0:.1f}"),
+        ("seed", record.seed),
+    ]
 
 
 def _agreement(page: HtmlPage, sample: str, questions: Mapping[str, QuestionFigures], nats: float) -> None:
@@ -182,11 +187,17 @@ def check_drawing() -> None:
     MissingExtraError
         Raised if matplotlib is not installed.
     """
-    _figure(1.0, 1.0)
+    training_figure(1.0, 1.0)
 
 
-def _figure(width: float, height: float) -> Any:
-    """Return a new figure of matplotlib."""
+def training_figure(width: float, height: float) -> Any:
+    """Return a new figure of matplotlib, of a size in inches.
+
+    Raises
+    ------
+    MissingExtraError
+        Raised if matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -194,8 +205,17 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _draw_losses(history: History) -> Any:
-    figure = _figure(12.0, 3.4)
+def draw_losses(history: History, unit: str) -> Any:
+    """Return a figure of the losses and the learning rate by step.
+
+    Parameters
+    ----------
+    history
+        Figures at each checkpoint.
+    unit
+        Unit of the loss.
+    """
+    figure = training_figure(12.0, 3.4)
     left, right = figure.subplots(1, 2)
     steps = [entry["step"] for entry in history]
     for name, label in (
@@ -207,7 +227,7 @@ def _draw_losses(history: History) -> Any:
     shown = np.array([[entry["loss"], entry["validation_loss"]] for entry in history[len(history) // 10 :]])
     if shown.size and shown.max() > shown.min():
         left.set_ylim(shown.min() - 0.05 * np.ptp(shown), shown.max() + 0.05 * np.ptp(shown))
-    left.set(xlabel="step", ylabel="nats per galaxy", title="loss")
+    left.set(xlabel="step", ylabel=unit, title="loss")
     left.legend()
     right.plot(steps, [entry.get("learning_rate", np.nan) for entry in history], marker=".")
     right.set(xlabel="step", title="learning rate", ylim=(0.0, None))
@@ -219,7 +239,7 @@ def _draw_agreement(history: History) -> Any:
         {key.removesuffix("_accuracy") for entry in history for key in entry if "_accuracy" in key}
     )
     rows = max(1, -(-len(names) // _COLUMNS))
-    figure = _figure(12.0, 2.1 * rows)
+    figure = training_figure(12.0, 2.1 * rows)
     axes = figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True).ravel()
     steps = [entry["step"] for entry in history]
     for ax, name in zip(axes, names, strict=False):
@@ -234,7 +254,7 @@ def _draw_agreement(history: History) -> Any:
 
 
 def _draw_coverage(fit: CalibrationFit) -> Any:
-    figure = _figure(12.0, 3.4)
+    figure = training_figure(12.0, 3.4)
     ax = figure.subplots()
     place = np.arange(len(fit.before))
     for index, level in enumerate(LEVELS):
@@ -249,7 +269,7 @@ def _draw_coverage(fit: CalibrationFit) -> Any:
 
 def _draw_examples(examples: Examples, tree: QuestionTree) -> Any:
     rows = max(1, -(-len(examples.flux) // _EXAMPLE_COLUMNS))
-    figure = _figure(11.0, 3.4 * rows)
+    figure = training_figure(11.0, 3.4 * rows)
     figure.set_layout_engine(None)
     spacing = {"left": 0.01, "right": 0.99, "top": 0.99, "bottom": 0.7 / (3.4 * rows), "hspace": 0.3}
     axes = figure.subplots(rows, _EXAMPLE_COLUMNS, squeeze=False, gridspec_kw=spacing).ravel()

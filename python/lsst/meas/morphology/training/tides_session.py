@@ -28,7 +28,7 @@ __all__ = ("TrainedMasks", "train_tides_package")
 import dataclasses
 import json
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -46,6 +46,9 @@ from .marks_card import write_marks_card
 from .shards import StampStore
 from .training_data import DataOptions, purpose_seed
 
+_EXAMPLES = 12
+"""Stamps with marks that are kept to be looked at."""
+
 _GOLDEN_STAMPS = 3
 """They are most of what a package holds beside the weights."""
 
@@ -59,6 +62,12 @@ class TrainedMasks:
 
     figures: Mapping[str, MaskFigures]
     """How well it marks stamps that it has not seen, by sample."""
+
+    history: Sequence[Mapping[str, float]]
+    """Figures at each checkpoint."""
+
+    examples: MarkedStamps
+    """Some unseen stamps with marks."""
 
 
 def train_tides_package(
@@ -133,13 +142,16 @@ def train_tides_package(
         figures[name] = mask_figures(
             network, manifest.tides, unseen, torch.device("cpu"), views=network.views
         )
+        if index == 0:
+            marked = np.flatnonzero((unseen.presence > 0.0).any(axis=1))
+            examples = unseen[marked[:_EXAMPLES]]
     golden = _golden(first, options.seed, manifest)
     manifest = _complete(manifest, trainer, data, figures)
     finished = build_network(manifest)
     finished.load_state_dict(network.state_dict())
     card = write_marks_card(manifest, figures, command=command)
     package = export_package(path, manifest, finished, golden.flux, golden.valid, card)
-    return TrainedMasks(package, figures)
+    return TrainedMasks(package, figures, tuple(trainer.history), examples)
 
 
 def _golden(source: MarkedSource, seed: int, manifest: Manifest) -> MarkedStamps:
