@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("fill_covered", "fill_missing", "flux_under_masks", "scaled", "unevenness")
+__all__ = ("fill_covered", "fill_missing", "flux_under_masks", "scaled", "unevenness", "weighed_pixels")
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,28 @@ be a part of the feature."""
 
 FILL_ERROR = 0.5
 """Relative error of such light."""
+
+
+LEAST_SHARE = 0.05
+"""Part of a pixel's light from which it is added to a feature's flux, though
+the pixel is not in its mask."""
+
+
+def weighed_pixels(mask: Bools, shares: npt.NDArray[np.floating] | None) -> Bools:
+    """Return the pixels whose light counts, ``[n, feature, s, s]``.
+
+    Parameters
+    ----------
+    mask
+        Pixels of features, of the same shape.
+    shares
+        Parts of the light that are features', of the same shape, or `None`:
+        the mask's pixels count then, and no others. A feature without a
+        mask has no light.
+    """
+    if shares is None:
+        return mask
+    return np.asarray((mask | (shares > LEAST_SHARE)) & mask.any(axis=(2, 3), keepdims=True))
 
 
 def fill_covered(

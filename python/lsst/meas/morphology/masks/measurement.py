@@ -32,7 +32,7 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from ..surface_brightness import NATIVE_SCALE, limit, to_magnitude
-from .flux import fill_covered, fill_missing, flux_under_masks, scaled, unevenness
+from .flux import fill_covered, fill_missing, flux_under_masks, scaled, unevenness, weighed_pixels
 from .host import HostModel, Rings, find_rings, fit_host
 from .neighbours import Neighbours, find_neighbours
 from .noise import measure_fluctuations
@@ -214,10 +214,11 @@ def measure_features(
 
     Notes
     -----
-    The flux is the sum under the mask of the feature's part of the light.
-    If the model gives no such parts it is what is left when the host's
-    smooth model, with the sky, is taken off; where a neighbour or a bad
-    pixel covers the feature the mean of the feature around it stands in.
+    The flux is the sum of the feature's part of the light, under the mask
+    and where that part is above a twentieth. If the model gives no such
+    parts it is what is left under the mask when the host's smooth model,
+    with the sky, is taken off; where a neighbour or a bad pixel covers the
+    feature the mean of the feature around it stands in.
     The error has the noise with its correlation and the sky's unevenness,
     both measured on the stamp; half of what was filled in; without parts,
     the host's unevenness along its isophotes; and the relative error that
@@ -238,12 +239,17 @@ def measure_features(
     with np.errstate(invalid="ignore", divide="ignore"):
         if shares is None:
             value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact, white)
-            flux, variance = flux_under_masks(part, value, filled, fluctuations, scale**2)
+            under, variance = flux_under_masks(part, value, filled, fluctuations, scale**2)
             variance += unevenness(part, host, rings, scale**2)
+            flux, error = scaled(under, variance, settings)
         else:
-            value, filled = fill_missing(image, valid, mask.any(axis=1))
-            flux, variance = flux_under_masks(part * shares, value, filled, fluctuations, scale**2)
-        flux, error = scaled(flux, variance, settings)
+            weighed = weighed_pixels(mask, shares)
+            value, filled = fill_missing(image, valid, weighed.any(axis=1))
+            under, _ = flux_under_masks(part * shares, value, filled, fluctuations, scale**2)
+            own_shares = weighed * own[:, None] * shares
+            flux, error = scaled(
+                *flux_under_masks(own_shares, value, filled, fluctuations, scale**2), settings
+            )
     seen = valid.any(axis=(2, 3))[:, None] & mask.any(axis=(2, 3))[:, :, None]
     flux, error = (np.where(seen, array, np.nan) for array in (flux, error))
     host_flux = np.where(valid.any(axis=(2, 3)), host.flux, np.nan)
@@ -257,7 +263,7 @@ def measure_features(
         part=part,
         flux=flux,
         flux_error=error,
-        flux_scale=np.array(settings.flux_scale),
+        under=under,
         shapes=shapes,
         scale=scale,
         host_flux=host_flux,
@@ -345,7 +351,7 @@ def _assemble(
     part: Floats,
     flux: Doubles,
     flux_error: Doubles,
-    flux_scale: Doubles,
+    under: Doubles,
     shapes: MaskShape,
     scale: Doubles,
     host_flux: Doubles,
@@ -365,7 +371,6 @@ def _assemble(
     area = pixels * (scale**2)[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(pixels > 0, own / pixels, np.nan)
-        under = flux / flux_scale[:, None]
         mean = to_magnitude(np.where(under > 0.0, under, np.nan) / (own * (scale**2)[:, None])[:, :, None])
         faintest = to_magnitude(np.where(seen & (shapes.faintest > 0.0), shapes.faintest, np.nan))
         fraction = flux[:, :, reference] / np.where(host_flux > 0.0, host_flux, np.nan)[:, None, reference]

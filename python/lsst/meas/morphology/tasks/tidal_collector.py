@@ -34,6 +34,7 @@ from scipy.special import expit
 
 from ..flags import Flag
 from ..inference.engine import Engine
+from ..masks.flux import weighed_pixels
 from ..masks.measurement import FeatureMeasurements, feature_masks, measure_features
 from ..masks.patch import PatchMask
 from ..masks.settings import FeatureSettings
@@ -265,11 +266,12 @@ class TidalCollector:
         answers: _Answers,
     ) -> npt.NDArray[np.float32]:
         """Return how strongly objects claim their pixels, ``[n, s, s]``."""
+        weighed = weighed_pixels(mask, answers.share)
         chosen = answers.pixels[:, self._settings.index].max(axis=1)
         belief = answers.presence[:, self._settings.union, None, None]
         # A claim that is there at all must not vanish in the sum.
         claim = np.maximum(chosen * belief, np.float32(1e-6))
-        return np.where(mask.any(axis=1), claim, np.float32(0.0))
+        return np.where(weighed.any(axis=1), claim, np.float32(0.0))
 
     def _paint(
         self,
