@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 import torch
 
-from lsst.meas.morphology.model.manifest import Manifest, TrainingRecord
+from lsst.meas.morphology.model.manifest import TrainingRecord
 from lsst.meas.morphology.model.network import MorphologyNetwork, build_network
 from lsst.meas.morphology.model.views import all_views, mean_of_views, mean_over_views
 from lsst.meas.morphology.training.recipe import recipe
@@ -38,11 +38,8 @@ SMOKE = recipe("tides_smoke", "0.0.1", title="Smoke", record=TrainingRecord(data
 
 
 def make_network(views: int | None) -> MorphologyNetwork:
-    assert SMOKE.tides is not None
-    head = SMOKE.tides.model_copy(update={"views": views})
     torch.manual_seed(3)
-    manifest = Manifest.model_validate(SMOKE.model_copy(update={"tides": head}).model_dump())
-    return build_network(manifest).eval()
+    return build_network(SMOKE.model_copy(update={"views": views})).eval()
 
 
 def answers(network: MorphologyNetwork, flux: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -96,6 +93,24 @@ def test_means_over_views_are_means_by_hand(flux: torch.Tensor) -> None:
         torch.testing.assert_close(mean[name], (straight[name] + upside_down[name].flip(-2)) / 2.0)
     torch.testing.assert_close(mean["presence"], (straight["presence"] + upside_down["presence"]) / 2.0)
     assert 0.0 <= mean["share"].min() <= mean["share"].max() <= 1.0
+
+
+def test_encodings_of_views_are_averaged() -> None:
+    manifest = recipe("smoke", "0.0.1", title="Smoke", record=TrainingRecord(data="None.", seed=5))
+    torch.manual_seed(4)
+    network = build_network(manifest).eval()
+    flux = 100.0 * torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    valid = torch.rand(flux.shape, generator=torch.Generator().manual_seed(2)) > 0.1
+    with torch.inference_mode():
+        both = network.encoded(flux, valid)
+        network.views = 1
+        straight, mirrored = network.encoded(flux, valid), network.encoded(flux.flip(-2), valid.flip(-2))
+    torch.testing.assert_close(both, (straight + mirrored) / 2.0)
+    assert not torch.allclose(straight, mirrored)
+    # Training shows one view of each stamp, whatever the model does.
+    network.views = 2
+    network.train()
+    assert network.encoded(flux, valid).shape == straight.shape
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -140,10 +140,6 @@ class TidesHead(Record):
     """Whether it gives as well, for each plane but the host's and each
     pixel, which part of the pixel's light is the feature's."""
 
-    views: Literal[2, 4, 8] | None = None
-    """Number of turned and mirrored views of a stamp whose answers are
-    averaged; one, if not given."""
-
     threshold: dict[Name, Probability] | None = None
     """Probability of presence from which a feature is held to be there, by
     plane."""

@@ -182,6 +182,11 @@ class Manifest(Record):
     field_of_view: FieldOfView
     rendering: Rendering
     architecture: Architecture
+
+    views: Literal[2, 4, 8] | None = None
+    """Number of turned and mirrored views of a stamp that the network looks
+    at; their encodings, and masks, are averaged. One, if not given."""
+
     votes: VotesHead | None = None
     embedding: EmbeddingHead | None = None
     classes: ClassesHead | None = None

@@ -114,7 +114,7 @@ class MorphologyNetwork(nn.Module):
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
         self.tides = _tides(manifest)
-        self.views = (manifest.tides.views or 1) if manifest.tides is not None else 1
+        self.views = manifest.views or 1
         self.novelty = build_novelty(manifest, width, self.rendering.channels)
         self.outputs = tuple(manifest.outputs)
 
@@ -151,8 +151,19 @@ class MorphologyNetwork(nn.Module):
         encoded
             Of shape ``[n, w]``.
         """
-        encoded: torch.Tensor = self.encoder(self.rendering(flux, valid))
-        return encoded
+        return self.encoded_picture(self.rendering(flux, valid))
+
+    def encoded_picture(self, picture: torch.Tensor) -> torch.Tensor:
+        """Return what the encoder says of rendered stamps, ``[n, w]``: the
+        mean over the model's views; in training, of the stamps as they are.
+
+        Parameters
+        ----------
+        picture
+            What the rendering returned, ``[n, c, s, s]``.
+        """
+        views = 1 if self.training else self.views
+        return mean_over_views(self.encoder(all_views(picture, views)), views)
 
     def segmented(
         self, flux: torch.Tensor, valid: torch.Tensor, views: int = 1
@@ -212,7 +223,7 @@ class MorphologyNetwork(nn.Module):
         outputs = {}
         picture = self.rendering(flux, valid)
         if self.tides is None:
-            encoded = self.encoder(picture)
+            encoded = self.encoded_picture(picture)
         else:
             known, encoded = self._segmented(all_views(picture, self.views))
             logits = self.tides(known, encoded)

@@ -362,6 +362,7 @@ class Trainer:
         options = dataclasses.asdict(self._options) | {"restarts": list(self._options.restarts)}
         for name in ("minutes", "checkpoint_steps", "device"):
             del options[name]
-        # A longer training of the same network is called by a new version.
-        network = self._manifest.model_copy(update={"version": "0", "title": ""})
+        # A longer training of the same network is called by a new version,
+        # and training does not look at several views.
+        network = self._manifest.model_copy(update={"version": "0", "title": "", "views": None})
         return {"model": network.model_id, **options}

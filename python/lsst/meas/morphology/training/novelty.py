@@ -207,7 +207,7 @@ def _vectors(
     shown = network.rendering(
         torch.from_numpy(np.where(valid, flux, np.float32(0.0))), torch.from_numpy(valid)
     )
-    return torch.cat([network.encoder(shown), statistics(shown)], dim=1).numpy()
+    return torch.cat([network.encoded_picture(shown), statistics(shown)], dim=1).numpy()
 
 
 def _missing_sets(optional: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -105,6 +105,7 @@ def recipe(name: str, version: str, *, title: str, record: TrainingRecord) -> Ma
         field_of_view=FieldOfView(rule="radius", multiple=2.4, min_arcsec=9.6, max_arcsec=64.0),
         rendering=AsinhRendering(softening=(50.0,) * 3 + (500.0,) * 3, scale=(0.4,) * 3 + (0.6,) * 3),
         architecture=_ENCODERS[name],
+        views=2,
         votes=VotesHead(
             tree=QuestionTree.load("rubin").to_dict(), samples=16, dropout=0.25, activation="exponential"
         ),
@@ -136,6 +137,7 @@ def _tides(name: str, version: str, title: str, record: TrainingRecord) -> Manif
             softening=(5.0, 40.0, 1000.0), block=(4, 1, 2), scale=(0.3, 0.5, 0.6)
         ),
         architecture=architecture,
-        tides=TidesHead(planes=_PLANES, shares=True, views=views),
+        views=views,
+        tides=TidesHead(planes=_PLANES, shares=True),
         training=record,
     )
