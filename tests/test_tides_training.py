@@ -37,7 +37,7 @@ from click.testing import CliRunner
 from lsst.meas.morphology.cli.train import command
 from lsst.meas.morphology.inference.golden import check_golden
 from lsst.meas.morphology.inference.options import EngineOptions
-from lsst.meas.morphology.model.manifest import TrainingRecord
+from lsst.meas.morphology.model.manifest import Manifest, TrainingRecord
 from lsst.meas.morphology.model.network import build_network
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.simulation.tidal.library import make_library
@@ -49,6 +49,7 @@ from lsst.meas.morphology.training.loop import Trainer, TrainingOptions
 from lsst.meas.morphology.training.marked_source import MarkedSource
 from lsst.meas.morphology.training.marking import MarkingObjective, mask_figures
 from lsst.meas.morphology.training.marks_loss import beta_binomial, overlap_loss
+from lsst.meas.morphology.training.presence_fit import fit_presence
 from lsst.meas.morphology.training.recipe import recipe
 from lsst.meas.morphology.training.shards import StampStore
 from lsst.meas.morphology.training.share_loss import share_loss
@@ -303,6 +304,55 @@ def test_simulated_shares_hold_the_flux_of_visible_debris(tmp_path: Any) -> None
     np.testing.assert_allclose(found, true, rtol=0.01)
     np.testing.assert_array_equal(labelled.shares[:, :3].max(axis=1), labelled.shares[:, 3])
     assert np.all(labelled.light[~made.valid[:, 1]] == 0.0)
+
+
+# The presence
+
+
+def test_presence_is_fitted_to_what_the_masks_show() -> None:
+    torch.manual_seed(3)
+    network = build_network(MANIFEST).eval()
+    assert network.tides is not None
+    calls: list[int] = []
+
+    def parts() -> Any:
+        for seed in range(4):
+            calls.append(seed)
+            yield SOURCE(100 + seed, 100)
+
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fit_presence(network, parts())
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"tides.presence.weight", "tides.presence.bias", "tides.ranked.weight"}
+    assert calls == [0, 1, 2, 3]
+    unseen = SOURCE(999, 200)
+    with torch.inference_mode():
+        flux, valid = torch.from_numpy(unseen.flux), torch.from_numpy(unseen.valid)
+        said = network(flux, valid, torch.ones(1, 1))["presence"][:, 3].numpy()
+    known = unseen.presence_scored[:, 3]
+    there, absent = said[known & (unseen.presence[:, 3] > 0)], said[known & (unseen.presence[:, 3] == 0)]
+    area = scipy.stats.mannwhitneyu(there, absent).statistic / (len(there) * len(absent))
+    assert area > 0.9
+    # It is a probability: as many are there as it says.
+    assert np.mean(scipy.special.expit(said[known])) == pytest.approx(
+        np.mean(unseen.presence[known, 3]), abs=0.1
+    )
+
+
+def test_too_few_features_leave_the_presence_as_it_is() -> None:
+    torch.manual_seed(3)
+    network = build_network(MANIFEST).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fit_presence(network, [SOURCE(5, 12)])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("ranks", "message"), [((4, 2), "do not rise"), ((1, 1025), "no rank")])
+def test_impossible_ranks_are_refused(ranks: tuple[int, ...], message: str) -> None:
+    content = MANIFEST.model_dump()
+    content["tides"]["ranks"] = ranks
+    with pytest.raises(ValueError, match=message):
+        Manifest.model_validate(content)
 
 
 # Figures

@@ -39,7 +39,14 @@ if TYPE_CHECKING:
     from ..training.tides_session import TrainedMasks
 
 _SIZES = {
-    "tides": {"stamps": 32000, "batch_size": 32, "shard_size": 250, "validation": 384, "evaluation": 1000},
+    "tides": {
+        "stamps": 32000,
+        "batch_size": 32,
+        "shard_size": 250,
+        "validation": 384,
+        "evaluation": 1000,
+        "trust": 4000,
+    },
     "tides_smoke": {
         "stamps": 64,
         "batch_size": 8,
@@ -47,6 +54,7 @@ _SIZES = {
         "window": 2,
         "validation": 16,
         "evaluation": 32,
+        "trust": 64,
     },
 }
 

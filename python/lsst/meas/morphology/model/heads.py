@@ -140,6 +140,11 @@ class TidesHead(Record):
     """Whether it gives as well, for each plane but the host's and each
     pixel, which part of the pixel's light is the feature's."""
 
+    ranks: tuple[PositiveInt, ...] | None = None
+    """Ranks, from the largest, of each mask's logits that presence is told
+    from as well: how sure the mask is of areas of several sizes. That part
+    is fitted when the rest is trained."""
+
     threshold: dict[Name, Probability] | None = None
     """Probability of presence from which a feature is held to be there, by
     plane."""
@@ -173,6 +178,8 @@ class TidesHead(Record):
             raise ValueError(f"a plane is named twice in {self.planes}")
         if not self.features:
             raise ValueError(f"{self.planes} has no plane but the host's")
+        if self.ranks is not None and list(self.ranks) != sorted(set(self.ranks)):
+            raise ValueError(f"the ranks {self.ranks} do not rise")
         for name in ("threshold", "mask_threshold", "flux_scale", "flux_error", "half_found"):
             if unknown := set(getattr(self, name) or ()) - set(self.planes):
                 raise ValueError(

@@ -215,6 +215,8 @@ class Manifest(Record):
             self.rendering.check_size(self.stamp_size)
         if self.tides is not None and self.architecture.kind != "unet":
             raise ValueError(f"tides need the architecture 'unet', not {self.architecture.kind!r}")
+        if self.tides is not None and (self.tides.ranks or (0,))[-1] > self.stamp_size**2:
+            raise ValueError(f"a stamp of {self.stamp_size} pixels has no rank {self.tides.ranks}")
         if isinstance(self.architecture, UNetArchitecture) and self.stamp_size % self.architecture.shrinkage:
             raise ValueError(f"stamp_size {self.stamp_size} is no multiple of {self.architecture.shrinkage}")
         if self.votes is not None:

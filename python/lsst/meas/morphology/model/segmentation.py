@@ -131,6 +131,11 @@ class TidesModule(nn.Module):
         nn.init.constant_(self.mean.bias, _FIRST_LOGIT)
         nn.init.zeros_(self.agreement.bias)
         self.presence = nn.Linear(2 * widths[-1] + planes, len(head.features))
+        self.ranks = tuple(rank - 1 for rank in head.ranks or ())
+        if self.ranks:
+            self.ranked = nn.Linear(planes * len(self.ranks), len(head.features), bias=False)
+            nn.init.zeros_(self.ranked.weight)
+            self.ranked.requires_grad_(False)
         self.share: nn.Conv2d | None = None
         if head.shares:
             self.share = nn.Conv2d(widths[0], 4 * len(head.features), 3, 1, 1)
@@ -162,11 +167,40 @@ class TidesModule(nn.Module):
             Summary of the coarsest map, ``[n, w]``.
         """
         mask = nn.functional.pixel_shuffle(self.mean(known), 2)
-        # A presence must not bend the masks, which have better labels.
-        marked = torch.sigmoid(mask.detach()).mean(dim=(2, 3))
-        presence = self.presence(torch.cat([summary, torch.log(marked + _SMALLEST_SHARE)], dim=1))
+        whole, ranked = self.signs(mask, summary)
+        presence = self.presence(whole)
+        if ranked is not None:
+            presence = presence + self.ranked(ranked)
         share = None if self.share is None else nn.functional.pixel_shuffle(self.share(known), 2)
         return TidalLogits(mask, presence, share)
+
+    def signs(self, mask: torch.Tensor, summary: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what presence is told from.
+
+        Parameters
+        ----------
+        mask
+            Logits of masks, ``[n, plane, s, s]``.
+        summary
+            Summary of the coarsest map, ``[n, w]``.
+
+        Returns
+        -------
+        whole
+            The summary and the logarithm of each mask's share of the stamp,
+            ``[n, w + plane]``.
+        ranked
+            The logits of the head's ranks, ``[n, plane * rank]``, if it has
+            any.
+        """
+        # A presence must not bend the masks, which have better labels.
+        mask = mask.detach()
+        marked = torch.sigmoid(mask).mean(dim=(2, 3))
+        whole = torch.cat([summary, torch.log(marked + _SMALLEST_SHARE)], dim=1)
+        if not self.ranks:
+            return whole, None
+        largest = mask.flatten(2).topk(self.ranks[-1] + 1, dim=2).values
+        return whole, largest[:, :, list(self.ranks)].flatten(1)
 
 
 class _Merge(nn.Module):

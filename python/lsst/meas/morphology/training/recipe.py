@@ -60,6 +60,10 @@ _SEGMENTERS = {
 }
 """Architecture, size of the stamps, and number of views."""
 
+_RANKS = (1, 20, 40, 80, 160, 320, 640)
+"""From one pixel to the 100 arcsec2 of a visible feature, which are 39 to 625
+pixels."""
+
 _PLANES = ("tail", "stream", "shell", "debris", "host")
 
 
@@ -138,6 +142,6 @@ def _tides(name: str, version: str, title: str, record: TrainingRecord) -> Manif
         ),
         architecture=architecture,
         views=views,
-        tides=TidesHead(planes=_PLANES, shares=True),
+        tides=TidesHead(planes=_PLANES, shares=True, ranks=_RANKS),
         training=record,
     )

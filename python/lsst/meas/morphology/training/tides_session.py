@@ -43,13 +43,14 @@ from .loop import Trainer, TrainingOptions
 from .marked_source import MarkedSource
 from .marking import MarkingObjective, MaskFigures, mask_figures
 from .marks_card import write_marks_card
+from .presence_fit import fit_presence
 from .shards import StampStore
 from .training_data import DataOptions, purpose_seed
 
 _EXAMPLES = 12
 """Stamps with marks that are kept to be looked at."""
 
-_GOLDEN_STAMPS = 3
+_GOLDEN_STAMPS = 2
 """They are most of what a package holds beside the weights."""
 
 
@@ -136,6 +137,11 @@ def train_tides_package(
         store.stop()
     (work / "history.json").write_text(json.dumps(trainer.history, indent=1))
     network = trainer.network.cpu()
+    seed = purpose_seed(options.seed, 98)
+    fit_presence(
+        network,
+        (source(purpose_seed(seed, i), data.shard_size) for i in range(data.trust // data.shard_size)),
+    )
     figures = {}
     for index, (name, sample) in enumerate(samples.items()):
         unseen = sample(purpose_seed(options.seed, 2 + index), data.evaluation)
