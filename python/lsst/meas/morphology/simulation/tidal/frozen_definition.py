@@ -28,7 +28,7 @@ which are compared before a set is used.
 
 from __future__ import annotations
 
-__all__ = ("EVALUATION_TIDES_V1", "TIDES_THRESHOLD_V1", "TRAINING_LIBRARY_SEED", "TidalSample", "TidalSet")
+__all__ = ("EVALUATION_TIDES_V1", "TIDES_THRESHOLD_V2", "TRAINING_LIBRARY_SEED", "TidalSample", "TidalSet")
 
 import dataclasses
 
@@ -108,28 +108,29 @@ EVALUATION_TIDES_V1 = TidalSet(
 )
 """The first set: at the depth of DP2, and of ten years."""
 
-TIDES_THRESHOLD_V1 = TidalSet(
-    "tides-threshold-v1",
-    library_seed=3,
-    encounters=64,
-    library_fingerprint=(55.34716, 34.973535, 36.096508),
+TIDES_THRESHOLD_V2 = TidalSet(
+    "tides-threshold-v2",
+    library_seed=5,
+    encounters=128,
+    library_fingerprint=(125.107326, 22.777025, 60.429563),
     samples=(
         TidalSample(
             "40 visits",
-            seed=20261124_21,
+            seed=20261124_31,
             visits=40.0,
-            number=500,
-            checksum="d5dec33f0b6c716fc6b75394ccc52fcd715534c8c6e62aa6472f72920bfd4fc6",
-            fingerprint=(591.797, 1791.815, -240.794, 872.192, -109.865, 151.301),
+            number=1500,
+            checksum="1a57742f33375cbe7e97df29919153fb759146357a3737d620c3ade842f44863",
+            fingerprint=(-35.252, 625.627, -581.126, 574.532, 503.725, 398.329),
         ),
         TidalSample(
             "200 visits",
-            seed=20261124_22,
+            seed=20261124_32,
             visits=200.0,
-            number=500,
-            checksum="0c138329076749421fadc94d2a4b7cb27e7cff5b802910bd07d44a60f4867615",
-            fingerprint=(210.857, 1303.498, 59.52, -120.483, -71.401, -452.794),
+            number=1500,
+            checksum="04a78e63f1b88e6a088bab764da15d4fd631c5a0a2a1a13cb91b46aa0f51638e",
+            fingerprint=(-10.884, 767.2, -965.395, 277.055, 313.277, -250.712),
         ),
     ),
 )
-"""Other hosts and encounters at the same depths, to choose thresholds on."""
+"""Other hosts and encounters at the same depths, to choose thresholds on. The
+first such set had a third of the hosts, too few for the errors of fluxes."""
