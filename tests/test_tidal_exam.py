@@ -32,7 +32,7 @@ import pytest
 from lsst.meas.morphology.errors import ModelMismatchError, MorphologyError
 from lsst.meas.morphology.simulation.tidal.frozen import (
     EVALUATION_TIDES_V1,
-    TIDES_THRESHOLD_V1,
+    TIDES_THRESHOLD_V2,
     FrozenTides,
     freeze,
     library_fingerprint,
@@ -69,7 +69,7 @@ def small(folder: Path) -> TidalSet:
 
 
 def test_sets_share_nothing_with_training_or_each_other() -> None:
-    sets = (EVALUATION_TIDES_V1, TIDES_THRESHOLD_V1)
+    sets = (EVALUATION_TIDES_V1, TIDES_THRESHOLD_V2)
     seeds = [TRAINING_LIBRARY_SEED, *(s.library_seed for s in sets)]
     assert len(set(seeds)) == len(seeds)
     encounters = [
@@ -139,7 +139,7 @@ def test_a_changed_simulator_is_refused(small: TidalSet, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_simulator_still_makes_what_was_frozen(tmp_path: Path) -> None:
-    FrozenTides.prepare(TIDES_THRESHOLD_V1, tmp_path / "threshold")
+    FrozenTides.prepare(TIDES_THRESHOLD_V2, tmp_path / "threshold")
 
 
 @pytest.mark.slow
