@@ -99,7 +99,7 @@ def test_the_same_figure_is_the_same_text() -> None:
     texts = []
     for _ in range(2):
         page = HtmlPage("x")
-        page.figure(report._draw_losses([{"step": 1, "loss": 2.0, "validation_loss": 3.0}]), "loss")
+        page.figure(report.draw_losses([{"step": 1, "loss": 2.0, "validation_loss": 3.0}], "nats"), "loss")
         texts.append(page.text())
     assert texts[0] == texts[1]
     source = check_alone(texts[0]).sources[0].removeprefix("data:image/svg+xml;base64,")
