@@ -235,6 +235,7 @@ def command(
             steps=sizes["steps"],
             batch_size=sizes["batch_size"],
             command=typed,
+            start=begun,
         )
     for sample, figures in model.figures.items():
         click.echo(f"\nUnseen galaxies, sample: {sample}\n{figures_table(figures)}")

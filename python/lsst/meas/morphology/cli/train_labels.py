@@ -147,6 +147,7 @@ def train_labels(
     steps: int | None,
     batch_size: int | None,
     command: str,
+    start: ModelPackage | None,
 ) -> TrainedModel:
     """Train a model on real labels and tell what became of them.
 
@@ -169,12 +170,12 @@ def train_labels(
         Stamps in a step.
     command
         What to type to train it again.
+    start
+        Model whose build and weights the training begins with, if any.
     """
     import torch
 
     from ..errors import LabelError
-    from ..model.package import ModelPackage
-    from ..model.shipped import find_model
     from ..training.fine_tune import inherit
     from ..training.label_table import LabelTable
     from ..training.session import DataOptions, train_on
@@ -182,7 +183,6 @@ def train_labels(
     from ..training.training_data import TabulatedData
 
     assert choices.labels is not None
-    start = None if choices.start_from is None else ModelPackage.open(find_model(choices.start_from))
     manifest = _manifest(choices, start, recipe_name, version, options.seed)
     table = LabelTable.read(choices.labels)
     target = make_target(table, tree=manifest.tree)
