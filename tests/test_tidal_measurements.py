@@ -173,7 +173,8 @@ def test_parts_of_unmeasured_pixels_are_filled_in() -> None:
     whole, holed = scene(8, parted=True), scene(8, parted=True, valid=valid)
     lost = 1.0 - np.sum(arc() * valid[0, 1]) / np.sum(arc())
     assert lost > 0.05
-    assert np.median(holed.ratio) == pytest.approx(holed.shown, abs=0.5 * lost)
+    # What is filled in is a mean, fainter than the ridge that is not there.
+    assert np.median(holed.ratio) == pytest.approx(holed.shown, abs=0.35 * lost)
     assert np.all(holed.measured.flux_error[:, 1, 1] > whole.measured.flux_error[:, 1, 1])
     np.testing.assert_allclose(holed.measured.flux[:, 1, 0], whole.measured.flux[:, 1, 0], rtol=1e-5)
 
@@ -268,10 +269,14 @@ def test_without_any_pixel_nothing_is_measured() -> None:
     assert np.isnan(found.host_radius).all()
 
 
-def test_weights_share_the_light() -> None:
+@pytest.mark.parametrize("parted", [False, True])
+def test_weights_share_the_light(parted: bool) -> None:
     rng = np.random.default_rng(9)
     weights = rng.random((4, SIZE, SIZE)).astype(np.float32)
-    one, mine, rest = (scene(4, weights=w) for w in (None, weights, 1.0 - weights))
+    one, mine, rest = (scene(4, weights=w, parted=parted) for w in (None, weights, 1.0 - weights))
+    # The parts of the light reach beyond the mask.
+    beyond = (one.shares > 0.05) & ~one.measured.mask[:, 1]
+    assert beyond.any()
     np.testing.assert_allclose(
         mine.measured.flux[:, 1] + rest.measured.flux[:, 1], one.measured.flux[:, 1], rtol=1e-4
     )

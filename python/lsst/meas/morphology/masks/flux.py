@@ -126,17 +126,17 @@ def fill_covered(
     return value, mask[:, None] & ~good
 
 
-def _mean_around(image: Floats, good: Bools) -> tuple[Floats, Bools]:
-    """Return means of the good pixels around, and where there are some."""
+def _mean_around(image: Floats, weight: Bools | Floats) -> tuple[Floats, Bools]:
+    """Return weighted means of the pixels around, and where there are some."""
     width = (0.0, FILL_WIDTH, FILL_WIDTH)
-    total = gaussian_filter(np.where(good, image, np.float32(0.0)), width, truncate=4.0)
-    weight = gaussian_filter(good.astype(np.float32), width, truncate=4.0)
-    known = weight > LEAST_FILL
-    return np.divide(total, weight, out=np.zeros_like(total), where=known), known
+    total = gaussian_filter(np.where(weight > 0, image * weight, np.float32(0.0)), width, truncate=4.0)
+    near = gaussian_filter(weight.astype(np.float32), width, truncate=4.0)
+    known = near > LEAST_FILL
+    return np.divide(total, near, out=np.zeros_like(total), where=known), known
 
 
-def fill_missing(image: Floats, valid: Bools, mask: Bools) -> tuple[Floats, Bools]:
-    """Return images, filled in where nothing was measured under a mask.
+def fill_missing(image: Floats, valid: Bools, part: Floats) -> tuple[Floats, Bools]:
+    """Return images, filled in where nothing was measured of a feature.
 
     Parameters
     ----------
@@ -144,21 +144,22 @@ def fill_missing(image: Floats, valid: Bools, mask: Bools) -> tuple[Floats, Bool
         Surface brightness, ``[n, band, s, s]``.
     valid
         Whether it was measured, of the same shape.
-    mask
-        Pixels of features, ``[n, s, s]``.
+    part
+        Part of each pixel's light that is features', ``[n, s, s]``.
 
     Returns
     -------
     filled
         The images; where a band was not measured the mean of the pixels
-        around, 0 where there are none and beyond the mask.
+        around, each of which counts as much as it is a feature's; 0 where
+        there are none.
     missing
         Where that is so, of the same shape.
     """
-    missing = mask[:, None] & ~valid
+    missing = (part > 0.0)[:, None] & ~valid
     filled = np.where(valid, image, np.float32(0.0))
     for i in np.flatnonzero(missing.any(axis=(1, 2, 3))):
-        near, known = _mean_around(image[i], valid[i])
+        near, known = _mean_around(image[i], valid[i] * part[i])
         filled[i] = np.where(missing[i] & known, near, filled[i])
     return filled, missing
 

@@ -244,7 +244,7 @@ def measure_features(
             flux, error = scaled(under, variance, settings)
         else:
             weighed = weighed_pixels(mask, shares)
-            value, filled = fill_missing(image, valid, weighed.any(axis=1))
+            value, filled = fill_missing(image, valid, (weighed * shares).max(axis=1))
             under, _ = flux_under_masks(part * shares, value, filled, fluctuations, scale**2)
             own_shares = weighed * own[:, None] * shares
             flux, error = scaled(
