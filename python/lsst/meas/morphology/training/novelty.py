@@ -33,6 +33,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.spatial.distance import cdist
 
 from ..errors import MorphologyError
 from ..model.manifest import Manifest, Novelty
@@ -54,15 +55,17 @@ _ENOUGH = 4
 _DIRECTIONS = 128
 """Most directions of the encoder's vector that are looked at."""
 
-_PROTOTYPES = 32
-"""Prototypes for each set of missing bands, given enough objects."""
+_PROTOTYPES = 128
+"""Most prototypes for each set of missing bands."""
+
+_PER_PROTOTYPE = 40
+"""Objects wanted for each of them."""
 
 _MANY = 3
 """Optional bands of which not every combination gets prototypes."""
 
 _CHUNK = 128
 _ROUNDS = 30
-_BLOCK = 2048
 
 type Floats = npt.NDArray[np.float64]
 type Vectors = npt.NDArray[np.float32]
@@ -153,7 +156,7 @@ def learn_novelty(
             least,
             enough,
         )
-    prototypes = max(1, min(_PROTOTYPES, least // _ENOUGH))
+    prototypes = max(1, min(_PROTOTYPES, least // _PER_PROTOTYPE))
     return fit_novelty(vectors, data=data, statistics=statistics, prototypes=prototypes, seed=seed)
 
 
@@ -338,9 +341,11 @@ def _prototypes(white: Floats, count: int, rng: np.random.Generator) -> tuple[Fl
     distance from those before.
     """
     centres = white[rng.integers(len(white))][np.newaxis]
+    far = np.full(len(white), np.inf)
     while len(centres) < count:
-        far = _squares(white, centres).min(axis=1) + 1e-12
-        centres = np.vstack([centres, white[rng.choice(len(white), p=far / far.sum())]])
+        far = np.minimum(far, _squares(white, centres[-1:])[:, 0])
+        chance = far + 1e-12
+        centres = np.vstack([centres, white[rng.choice(len(white), p=chance / chance.sum())]])
     for _ in range(_ROUNDS):
         group = _squares(white, centres).argmin(axis=1)
         # A prototype without a group takes the vector farthest from all.
@@ -354,9 +359,5 @@ def _prototypes(white: Floats, count: int, rng: np.random.Generator) -> tuple[Fl
 
 
 def _squares(white: Floats, centres: Floats) -> Floats:
-    """Return mean squared differences ``[n, k]``, blockwise."""
-    parts = [
-        np.square(white[start : start + _BLOCK, None] - centres).mean(axis=-1)
-        for start in range(0, len(white), _BLOCK)
-    ]
-    return np.concatenate(parts) if parts else np.empty((0, len(centres)))
+    """Return mean squared differences ``[n, k]``."""
+    return np.asarray(cdist(white, centres, "sqeuclidean")) / white.shape[1]

@@ -61,7 +61,7 @@ class DataOptions:
     evaluation: int = 10000
     """Stamps of each sample measured at the end."""
 
-    trust: int = 6000
+    trust: int = 12000
     """Stamps, drawn as those of the training, that calibrate the posteriors
     and set what counts as unlike them."""
 
