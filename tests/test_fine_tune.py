@@ -169,6 +169,11 @@ def test_depths(
     assert len(result.history) <= 3
 
 
+def test_new_networks_learn_more_slowly_unless_told() -> None:
+    assert TuneOptions(from_scratch=True).rate < TuneOptions().rate
+    assert TuneOptions(from_scratch=True, learning_rate=1e-2).rate == 1e-2
+
+
 def test_head_alone_keeps_the_embedding(
     tmp_path: Path, tiny_package: Path, blobs: tuple[StampSet, npt.NDArray[np.bool_]]
 ) -> None:

@@ -80,7 +80,9 @@ _PATH = click.Path(exists=True, dir_okay=False, path_type=pathlib.Path)
     show_default=True,
     help="Share of the labels that judges.",
 )
-@click.option("--learning-rate", type=float, default=4e-3, show_default=True, help="Of the head.")
+@click.option(
+    "--learning-rate", type=float, help="Of the head.  [default: 0.004; of everything 0.0004 from scratch]"
+)
 @click.option(
     "--layer-decay", type=float, default=0.8, show_default=True, help="Of the rate, towards the input."
 )

@@ -74,8 +74,10 @@ class TuneOptions:
     batch_size: int = 32
     """Stamps in a step."""
 
-    learning_rate: float = 4e-3
-    """Learning rate of the head; a tenth of it is the encoder's last."""
+    learning_rate: float | None = None
+    """Learning rate of the head, of which a tenth is the encoder's last; from
+    scratch, of everything. By default 0.004, and 0.0004 from scratch: at more
+    a new network stays where it is."""
 
     layer_decay: float = 0.8
     """Learning rate of each layer over that of the layer after it."""
@@ -104,6 +106,13 @@ class TuneOptions:
     def keeps_encoder(self) -> bool:
         """Whether the encoder stays as it is."""
         return not self.from_scratch and (self.depth == "head" or (self.depth == "last" and self.blocks == 0))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, chosen or by default."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 4e-4 if self.from_scratch else 4e-3
 
     def __post_init__(self) -> None:
         if not 0.0 < self.held_out < 1.0:
@@ -173,7 +182,7 @@ class Tuner:
         self._views = self._keep_views() if self._part.caches else None
         rates = {"encoder_rate": 1.0} if options.from_scratch else {"layer_decay": options.layer_decay}
         self._optimizer = torch.optim.AdamW(
-            self._part.groups(options.learning_rate, options.weight_decay, **rates)
+            self._part.groups(options.rate, options.weight_decay, **rates)
         )
         self.history: list[dict[str, float]] = []
         """Loss by epoch on both parts of the labels."""
