@@ -360,4 +360,4 @@ def _prototypes(white: Floats, count: int, rng: np.random.Generator) -> tuple[Fl
 
 def _squares(white: Floats, centres: Floats) -> Floats:
     """Return mean squared differences ``[n, k]``."""
-    return np.asarray(cdist(white, centres, "sqeuclidean")) / white.shape[1]
+    return np.asarray(cdist(white, centres, "sqeuclidean") / white.shape[1], dtype=np.float64)

@@ -181,9 +181,7 @@ class Tuner:
         self._held_kept = self._keep(stamps[np.flatnonzero(held_out)])
         self._views = self._keep_views() if self._part.caches else None
         rates = {"encoder_rate": 1.0} if options.from_scratch else {"layer_decay": options.layer_decay}
-        self._optimizer = torch.optim.AdamW(
-            self._part.groups(options.rate, options.weight_decay, **rates)
-        )
+        self._optimizer = torch.optim.AdamW(self._part.groups(options.rate, options.weight_decay, **rates))
         self.history: list[dict[str, float]] = []
         """Loss by epoch on both parts of the labels."""
 
