@@ -169,9 +169,21 @@ def test_depths(
     assert len(result.history) <= 3
 
 
-def test_new_networks_learn_more_slowly_unless_told() -> None:
-    assert TuneOptions(from_scratch=True).rate < TuneOptions().rate
-    assert TuneOptions(from_scratch=True, learning_rate=1e-2).rate == 1e-2
+def test_new_networks_learn_at_a_tenth_of_the_rate(
+    tiny_package: Path,
+    blobs: tuple[StampSet, npt.NDArray[np.bool_]],
+    untold: list[dict[str, npt.NDArray[Any]]],
+) -> None:
+    stamps, ring = blobs
+    table = _table(stamps, ring=ring)
+
+    def losses(rate: float | None) -> list[Any]:
+        options = TuneOptions(from_scratch=True, epochs=2, views=2, learning_rate=rate)
+        result = fine_tune(tiny_package, table, "none", stamps=stamps, target="ring", options=options)
+        return list(result.history)
+
+    assert losses(None) == losses(4e-4)
+    assert losses(None) != losses(4e-3)
 
 
 def test_head_alone_keeps_the_embedding(
