@@ -23,7 +23,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,12 +40,13 @@ from lsst.meas.morphology.errors import ModelPackageError
 from lsst.meas.morphology.inference.engine import Engine, EngineOptions
 from lsst.meas.morphology.inference.golden import check_golden
 from lsst.meas.morphology.model.manifest import Calibration, Manifest
+from lsst.meas.morphology.model.network import build_network
 from lsst.meas.morphology.model.package import ModelPackage
 from lsst.meas.morphology.posteriors import log_probability, summarize
 from lsst.meas.morphology.questions.tree import QuestionTree
 from lsst.meas.morphology.training.calibration import fit_calibration, log_likelihood
 from lsst.meas.morphology.training.stamp_set import StampSet
-from lsst.meas.morphology.training.trust import trusted_package
+from lsst.meas.morphology.training.trust import trusted, trusted_package
 
 TREE = QuestionTree.load("rubin")
 
@@ -146,6 +150,74 @@ def test_the_program_applies_it(tmp_path: Path, tiny_package: Path) -> None:
     # Calibrating again starts from the network, not from the calibration.
     again, _ = trusted_package(new, tmp_path / "again.morph", flux, valid, votes, data="noise")
     assert again.manifest.calibration == calibration
+
+
+def test_missing_bands_have_factors_of_their_own(tmp_path: Path, make_package: Callable[..., Path]) -> None:
+    package = ModelPackage.open(make_package(optional_bands=("g", "i")))
+    bands, optional = package.manifest.bands, package.manifest.optional_bands
+    assert len(optional) == 2
+    rng = np.random.default_rng(9)
+    flux = rng.normal(0.0, 100.0, (120, 3, 16, 16)).astype(np.float32)
+    whole = np.ones(flux.shape, np.bool_)
+    sets = [(), optional[:1], optional[1:], optional]
+    options = EngineOptions(device="cpu")
+
+    def predicted(model: ModelPackage, gone: tuple[str, ...], **changes: Any) -> npt.NDArray[np.float32]:
+        valid = whole & np.array([band not in gone for band in bands])[:, None, None]
+        engine = Engine.from_package(model, dataclasses.replace(options, **changes))
+        alpha = engine.predict(np.where(valid, flux, np.float32(np.nan)), valid).alpha
+        assert alpha is not None
+        return alpha
+
+    raw = {gone: predicted(package, gone) for gone in sets}
+    votes = _votes(rng, 0.3 * raw[()].mean(axis=1).astype(np.float64))
+    # Half of the stamps lack a band, and can't say what is seen with it.
+    valid = whole.copy()
+    valid[60:, bands.index(optional[0])] = False
+    new, _ = trusted_package(package, tmp_path / "new.morph", flux, valid, votes, data="noise")
+    calibration = new.manifest.calibration
+    assert calibration is not None
+    assert calibration.without is not None
+    assert [entry.missing for entry in calibration.without] == sets[1:]
+    stated = {(): calibration.concentration or {}}
+    stated |= {entry.missing: entry.concentration for entry in calibration.without}
+    for gone in sets:
+        rows = slice(None) if optional[0] in gone else slice(60)
+        expected = fit_calibration(votes[rows], raw[gone][rows], TREE).factors
+        assert stated[gone] == pytest.approx(expected, rel=1e-3)
+        factors = np.ones(TREE.n_answers, np.float32)
+        for question, factor in stated[gone].items():
+            factors[TREE.slices[question]] = factor
+        for backend in ("onnx", "torch"):
+            np.testing.assert_allclose(predicted(new, gone, backend=backend), raw[gone] * factors, rtol=1e-4)
+    assert stated[()] != pytest.approx(stated[optional], rel=0.01)
+    assert f"factor without {', '.join(optional)}" in new.card()
+
+
+def test_manifest_refuses_sets_of_bands_that_may_not_be_missing(tiny_package: Path) -> None:
+    manifest = ModelPackage.open(tiny_package).manifest
+    first = {"missing": manifest.optional_bands[:1], "concentration": {"bar": 2.0}}
+    needed = {"missing": tuple(set(manifest.bands) - set(manifest.optional_bands)), "concentration": {}}
+    for without in ([needed], [first, first]):
+        calibration = {"method": "none", "data": "none", "without": without}
+        with pytest.raises(ValueError, match="different sets"):
+            Manifest.model_validate({**manifest.model_dump(), "calibration": calibration})
+
+
+def test_few_stamps_with_all_bands_are_fitted_together(tiny_package: Path) -> None:
+    manifest = ModelPackage.open(tiny_package).manifest
+    rng = np.random.default_rng(10)
+    flux = rng.normal(0.0, 100.0, (96, 3, 16, 16)).astype(np.float32)
+    valid = np.ones(flux.shape, np.bool_)
+    valid[20:, manifest.bands.index(manifest.optional_bands[0])] = False
+    votes = _votes(rng, rng.gamma(2.0, 0.2, (96, TREE.n_answers)) + 0.2)
+    network = build_network(manifest).eval()
+    new, _, fit = trusted(manifest, network, flux, valid, votes, data="noise", needs_novelty=False)
+    assert fit is not None
+    assert fit.factors
+    assert new.calibration is not None
+    assert new.calibration.concentration == fit.factors
+    assert new.calibration.without is None
 
 
 def test_manifest_refuses_unknown_questions(tiny_package: Path) -> None:

@@ -27,6 +27,7 @@ __all__ = (
     "SCHEMA_VERSION",
     "Architecture",
     "AsinhRendering",
+    "BandCalibration",
     "Calibration",
     "ClassesHead",
     "ConvNetArchitecture",
@@ -76,6 +77,17 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 """A longer manifest is refused unread."""
 
 
+class BandCalibration(Record):
+    """Calibration of objects that some bands are missing of."""
+
+    missing: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """The bands."""
+
+    concentration: dict[str, PositiveFloat]
+    """Factors of the concentrations, by question, in place of those for
+    objects with all bands."""
+
+
 class Calibration(Record):
     """How the posteriors were calibrated; already part of the program."""
 
@@ -91,6 +103,18 @@ class Calibration(Record):
     concentration: dict[str, PositiveFloat] | None = None
     """Factors of the concentrations, by question; the program applies them.
     Expected fractions do not change, the width of the posteriors does."""
+
+    without: tuple[BandCalibration, ...] | None = None
+    """The same where bands are missing, which makes posteriors wider, but
+    not by themselves as much as they should be; `None` if it is left out of
+    account. An object has the factors of the set of bands that comes nearest
+    to what it lacks."""
+
+    @property
+    def questions(self) -> set[str]:
+        """The questions that it has factors for."""
+        factors = [self.concentration or {}, *(entry.concentration for entry in self.without or ())]
+        return {question for entry in factors for question in entry}
 
 
 class TrainingRecord(Record):
@@ -223,10 +247,11 @@ class Manifest(Record):
             names = {question.name for question in self.tree.questions}
             if unknown := set(self.training.untaught) - names:
                 raise ValueError(f"training.untaught names questions that the tree lacks: {sorted(unknown)}")
-            if self.calibration is not None and (
-                unknown := set(self.calibration.concentration or ()) - names
-            ):
+            if self.calibration is not None and (unknown := self.calibration.questions - names):
                 raise ValueError(f"calibration names questions that the tree lacks: {sorted(unknown)}")
+        sets = [set(entry.missing) for entry in (self.calibration and self.calibration.without) or ()]
+        if any(not gone <= set(self.optional_bands) or sets.count(gone) > 1 for gone in sets):
+            raise ValueError(f"calibration.without must name different sets of {self.optional_bands}: {sets}")
         return self
 
     @property

@@ -29,11 +29,11 @@ import torch
 from torch import nn
 
 from ..errors import ModelPackageError
-from ..questions.tree import QuestionTree
 from .architecture_spec import UNetArchitecture
+from .calibrated import build_calibration
 from .encoders import build_encoder
 from .heads import ScalarHead, VotesHead
-from .manifest import Calibration, Manifest
+from .manifest import Manifest
 from .novelty_score import build_novelty
 from .rendering import build_renderer
 from .segmentation import TidesModule, UNetEncoder
@@ -109,8 +109,7 @@ class MorphologyNetwork(nn.Module):
         self.head = (
             _VotesModule(manifest.votes, features, manifest.tree.n_answers) if manifest.votes else None
         )
-        if self.head is not None and manifest.calibration is not None:
-            self.head.calibrate(_factors(manifest.tree, manifest.calibration))
+        self.calibration = build_calibration(manifest)
         self.classes = _ClassesModule(features, len(manifest.classes.names)) if manifest.classes else None
         self.scalar = _ScalarModule(manifest.scalar, features) if manifest.scalar else None
         self.tides = _tides(manifest)
@@ -234,7 +233,8 @@ class MorphologyNetwork(nn.Module):
             encoded = mean_over_views(encoded, self.views)
         features = self.projection(encoded)
         if self.head is not None:
-            outputs["alpha"] = self.head(features, dropout)
+            alpha = self.head(features, dropout)
+            outputs["alpha"] = alpha if self.calibration is None else self.calibration(alpha, valid)
         if self.embeds:
             outputs["embedding"] = (features - self.centre) / self.spread
         if self.classes is not None:
@@ -258,7 +258,6 @@ class _VotesModule(nn.Module):
     """Concentrations from features, under each of several masks."""
 
     dropout_masks: torch.Tensor
-    factors: torch.Tensor | None
 
     def __init__(self, head: VotesHead, features: int, answers: int) -> None:
         super().__init__()
@@ -266,7 +265,6 @@ class _VotesModule(nn.Module):
         self.bends = head.hidden != "identity"
         self.dropout = head.dropout
         self.linear = nn.Linear(features, answers)
-        self.register_buffer("factors", None, persistent=False)
         self.register_buffer("dropout_masks", _balanced_masks(head.samples, features, head.dropout))
 
     def hidden(self, features: torch.Tensor) -> torch.Tensor:
@@ -282,21 +280,8 @@ class _VotesModule(nn.Module):
             return CONCENTRATION_FLOOR + torch.exp(logits.clamp(max=_LARGEST_EXPONENT))
         return CONCENTRATION_FLOOR + nn.functional.softplus(logits)
 
-    def calibrate(self, factors: torch.Tensor) -> None:
-        """Set the factors ``[a]`` of the concentrations that are given."""
-        self.register_buffer("factors", factors, persistent=False)
-
     def forward(self, features: torch.Tensor, dropout: torch.Tensor) -> torch.Tensor:
-        alpha = self.concentrations(self.hidden(features).unsqueeze(1) * dropout.unsqueeze(0))
-        return alpha if self.factors is None else alpha * self.factors
-
-
-def _factors(tree: QuestionTree, calibration: Calibration) -> torch.Tensor:
-    """Return the factor of each answer's concentration."""
-    factors = torch.ones(tree.n_answers)
-    for question, factor in (calibration.concentration or {}).items():
-        factors[tree.slices[question]] = factor
-    return factors
+        return self.concentrations(self.hidden(features).unsqueeze(1) * dropout.unsqueeze(0))
 
 
 def _balanced_masks(samples: int, features: int, dropout: float) -> torch.Tensor:

@@ -28,6 +28,7 @@ __all__ = ("NoveltyScore", "build_novelty", "picture_statistics")
 import torch
 from torch import nn
 
+from .band_sets import NearestBandSet
 from .manifest import Manifest
 from .novelty import Novelty
 from .picture_statistics import PictureStatistics
@@ -86,7 +87,6 @@ class NoveltyScore(nn.Module):
     centre: torch.Tensor
     whitening: torch.Tensor
     prototypes: torch.Tensor
-    present: torch.Tensor | None
 
     def __init__(
         self, novelty: Novelty, bands: tuple[str, ...], width: int, statistics: PictureStatistics | None
@@ -94,12 +94,9 @@ class NoveltyScore(nn.Module):
         super().__init__()
         self.statistics = statistics
         width += statistics.width if statistics is not None else 0
-        present = None
-        sets: tuple[int, ...] = ()
-        if novelty.missing is not None:
-            present = torch.tensor([[float(band not in gone) for band in bands] for gone in novelty.missing])
-            sets = (len(novelty.missing),)
-        self.register_buffer("present", present, persistent=False)
+        missing = novelty.missing
+        self.nearest = NearestBandSet(bands, missing) if missing is not None else None
+        sets = (len(missing),) if missing is not None else ()
         self.register_buffer("centre", torch.zeros(*sets, width))
         directions = novelty.directions or width
         self.register_buffer("whitening", torch.eye(directions, width).repeat(*sets, 1, 1))
@@ -120,26 +117,22 @@ class NoveltyScore(nn.Module):
         vector = encoded
         if self.statistics is not None:
             vector = torch.cat([encoded, self.statistics(picture)], dim=1)
-        if self.present is None:
+        if self.nearest is None:
             white = nn.functional.linear(vector - self.centre, self.whitening)
             prototypes = self.prototypes.unsqueeze(0)
         else:
-            white, prototypes = self._chosen(vector, valid, self.present)
+            white, prototypes = self._chosen(vector, self.nearest(valid))
         # Not by the squares' expansion, which loses digits.
         square = (white.unsqueeze(1) - prototypes).square().mean(dim=-1)
         return square.amin(dim=1, keepdim=True).sqrt()
 
-    def _chosen(
-        self, vector: torch.Tensor, valid: torch.Tensor, present: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _chosen(self, vector: torch.Tensor, choice: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return vectors and prototypes by which bands are missing.
 
         Whitened vectors ``[n, d]`` and prototypes ``[n, k, d]``, both of the
         set of missing bands that comes nearest.
         """
-        seen = valid.to(vector.dtype).amax(dim=(2, 3))
-        nearest = (seen.unsqueeze(1) - present).abs().sum(dim=2).argmin(dim=1)
-        choice = nn.functional.one_hot(nearest, len(present)).to(vector.dtype)
+        choice = choice.to(vector.dtype)
         white = (vector - self.centre.unsqueeze(1)) @ self.whitening.transpose(1, 2)
         white = (choice.T.unsqueeze(2) * white).sum(dim=0)
         count, width = self.prototypes.shape[1:]

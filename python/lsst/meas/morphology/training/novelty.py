@@ -26,9 +26,8 @@ from __future__ import annotations
 __all__ = ("NoveltyFit", "fit_novelty", "learn_novelty", "novelty_vectors")
 
 import dataclasses
-import itertools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +39,7 @@ from ..model.manifest import Manifest, Novelty
 from ..model.network import MorphologyNetwork
 from ..model.novelty_score import picture_statistics
 from ..model.picture_statistics import PictureStatistics
+from .missing_bands import missing_sets, rows_without
 
 _LOG = logging.getLogger(__name__)
 
@@ -60,9 +60,6 @@ _PROTOTYPES = 128
 
 _PER_PROTOTYPE = 40
 """Objects wanted for each of them."""
-
-_MANY = 3
-"""Optional bands of which not every combination gets prototypes."""
 
 _CHUNK = 128
 _ROUNDS = 30
@@ -187,11 +184,9 @@ def novelty_vectors(
         statistics of the picture.
     """
     statistics = picture_statistics(manifest, network.rendering.channels)
-    present = valid.any(axis=(2, 3))
     vectors = {}
-    for gone in _missing_sets(manifest.optional_bands):
-        kept = np.array([band not in gone for band in manifest.bands])
-        rows = np.flatnonzero(present[:, kept].all(axis=1))
+    for gone in missing_sets(manifest.optional_bands):
+        rows, kept = rows_without(manifest, valid, gone)
         parts = [
             _vectors(network, statistics, flux[chunk], valid[chunk] & kept[:, None, None])
             for chunk in np.split(rows, range(_CHUNK, len(rows), _CHUNK))
@@ -211,16 +206,6 @@ def _vectors(
         torch.from_numpy(np.where(valid, flux, np.float32(0.0))), torch.from_numpy(valid)
     )
     return torch.cat([network.encoded_picture(shown), statistics(shown)], dim=1).numpy()
-
-
-def _missing_sets(optional: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield sets of bands that may be missing together.
-
-    All of them; if they are many, none, each by itself, and all at once.
-    """
-    for number in range(len(optional) + 1):
-        if len(optional) <= _MANY or number in (0, 1, len(optional)):
-            yield from itertools.combinations(optional, number)
 
 
 def fit_novelty(

@@ -26,6 +26,7 @@ from __future__ import annotations
 __all__ = ("trust_page", "trusted", "trusted_package")
 
 import logging
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,12 @@ import numpy.typing as npt
 import torch
 
 from ..errors import MorphologyError
-from ..model.manifest import Calibration, Manifest
+from ..model.manifest import BandCalibration, Calibration, Manifest
 from ..model.network import MorphologyNetwork, build_network
 from ..model.package import ModelPackage
-from .calibration import LEVELS, CalibrationFit, fit_calibration
+from .calibration import LEVELS, MIN_GALAXIES, CalibrationFit, fit_calibration
 from .export import export_package
+from .missing_bands import missing_sets, rows_without
 from .novelty import learn_novelty
 
 _LOG = logging.getLogger(__name__)
@@ -111,16 +113,8 @@ def trusted(
         _LOG.warning("The model gets no score of novelty: %s", error)
     calibration, fit = manifest.calibration, None
     if votes is not None and plain.head is not None:
-        alpha = _concentrations(plain, flux, valid)
-        fit = fit_calibration(votes, alpha, bare.tree, seed=seed)
-        calibration = Calibration(
-            method="One factor of the concentrations per question, by maximum likelihood of the votes.",
-            data=data,
-            coverage={
-                question: round(shares[LEVELS.index(0.9)], 4) for question, shares in fit.after.items()
-            },
-            concentration=dict(fit.factors),
-        )
+        fits = _fits(plain, bare, flux, valid, votes, seed)
+        calibration, fit = _calibration(fits, data), fits[()]
     complete = _changed(bare, calibration=calibration, novelty=novelty.record if novelty else None)
     if novelty is not None:
         weights |= {f"novelty.{name}": torch.from_numpy(array) for name, array in novelty.weights().items()}
@@ -185,14 +179,57 @@ def _loaded(manifest: Manifest, weights: dict[str, torch.Tensor]) -> MorphologyN
     return network.eval()
 
 
+def _fits(
+    network: MorphologyNetwork,
+    manifest: Manifest,
+    flux: Flux,
+    valid: Bools,
+    votes: npt.NDArray[np.integer],
+    seed: int,
+) -> dict[tuple[str, ...], CalibrationFit]:
+    """Fit each set of missing bands, on the stamps that can show it."""
+    shown = {gone: rows_without(manifest, valid, gone) for gone in missing_sets(manifest.optional_bands)}
+    if len(shown[()][0]) < MIN_GALAXIES:
+        # Too few have all bands; all together, then, as they are.
+        shown = {(): (np.arange(len(valid)), np.ones(len(manifest.bands), np.bool_))}
+    return {
+        gone: fit_calibration(
+            votes[rows], _concentrations(network, flux, valid, rows, kept), manifest.tree, seed=seed
+        )
+        for gone, (rows, kept) in shown.items()
+    }
+
+
+def _calibration(fits: Mapping[tuple[str, ...], CalibrationFit], data: str) -> Calibration:
+    """Return what the manifest says of fits."""
+    whole = fits[()]
+    method = "One factor of the concentrations per question, by maximum likelihood of the votes."
+    without = tuple(
+        BandCalibration(missing=gone, concentration=dict(fit.factors)) for gone, fit in fits.items() if gone
+    )
+    if without:
+        method = method.replace("question,", "question and set of missing bands,")
+    return Calibration(
+        method=method,
+        data=data,
+        coverage={question: round(shares[LEVELS.index(0.9)], 4) for question, shares in whole.after.items()},
+        concentration=dict(whole.factors),
+        without=without or None,
+    )
+
+
 @torch.inference_mode()
-def _concentrations(network: MorphologyNetwork, flux: Flux, valid: Bools) -> npt.NDArray[np.float32]:
-    """Return the concentrations ``[n, t, a]``."""
+def _concentrations(
+    network: MorphologyNetwork, flux: Flux, valid: Bools, rows: npt.NDArray[np.intp], kept: Bools
+) -> npt.NDArray[np.float32]:
+    """Return the concentrations ``[n, t, a]`` of some stamps in some bands."""
     assert network.head is not None
     parts = []
-    for start in range(0, len(flux), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        features = network.features(torch.from_numpy(flux[rows]), torch.from_numpy(valid[rows]))
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        seen = valid[chunk] & kept[:, None, None]
+        shown = np.where(seen, flux[chunk], np.float32(0.0))
+        features = network.features(torch.from_numpy(shown), torch.from_numpy(seen))
         parts.append(network.head(features, network.head.dropout_masks).numpy())
     return np.concatenate(parts)
 
@@ -209,12 +246,10 @@ def trust_page(manifest: Manifest, fit: CalibrationFit | None) -> str:
     """
     parts = ["\n## How far to trust it"]
     if manifest.calibration is not None and fit is not None:
-        lines = ["| question | factor of concentrations | gain (nats per galaxy asked) |", "|---|---:|---:|"]
-        lines += [f"| {name} | {fit.factors[name]:.3f} | {fit.gain[name]:.4f} |" for name in fit.factors]
         parts += [
             f"Calibrated on {manifest.calibration.data}. {manifest.calibration.method} The gain is that on"
-            " galaxies which did not set the factor.",
-            "\n".join(lines),
+            " galaxies with all bands which did not set the factor.",
+            "\n".join(_factor_table(manifest.calibration, fit)),
         ]
     if manifest.novelty is not None:
         parts.append(
@@ -222,3 +257,17 @@ def trust_page(manifest: Manifest, fit: CalibrationFit | None) -> str:
             f" ({manifest.novelty.data}), of which {manifest.novelty.share:.1%} exceed it."
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _factor_table(calibration: Calibration, fit: CalibrationFit) -> Iterator[str]:
+    """Yield the lines of a table of factors; a dash stands for one."""
+    without = calibration.without or ()
+    heads = ["question", "factor of concentrations", "gain (nats per galaxy asked)"]
+    heads += [f"factor without {', '.join(entry.missing)}" for entry in without]
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" + "|---:" * (len(heads) - 1) + "|"
+    factors = [fit.factors, fit.gain, *(entry.concentration for entry in without)]
+    for name in fit.before:
+        cells = [f"{values[name]:.3f}" if name in values else "-" for values in factors]
+        if set(cells) != {"-"}:
+            yield f"| {name} | {' | '.join(cells)} |"
