@@ -256,39 +256,84 @@ def test_shares_turn_with_their_stamps(tmp_path: Any) -> None:
     assert own.sum() > 0.0
 
 
-def draw_shares() -> tuple[torch.Tensor, torch.Tensor]:
+def draw_shares() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return light, its parts, and which features are large enough."""
     stamps = SOURCE(5, 24)
-    return torch.from_numpy(stamps.light), torch.from_numpy(stamps.shares).float() / 255.0
+    share = torch.from_numpy(stamps.shares).float() / 255.0
+    return torch.from_numpy(stamps.light), share, torch.ones(share.shape[:2], dtype=torch.bool)
 
 
 def test_no_share_is_better_than_the_true_one() -> None:
-    light, share = draw_shares()
+    light, share, seen = draw_shares()
     true = torch.logit(share, eps=1e-6)
-    best = share_loss(true, light, share)
+    best = share_loss(true, light, share, seen)
     for change in (-0.5, -0.1, 0.1, 0.5):
-        assert share_loss(true + change, light, share) > best
-    nothing = share_loss(torch.full_like(true, -9.0), light, share)
-    everything = share_loss(torch.full_like(true, 9.0), light, share)
+        assert share_loss(true + change, light, share, seen) > best
+    nothing = share_loss(torch.full_like(true, -9.0), light, share, seen)
+    everything = share_loss(torch.full_like(true, 9.0), light, share, seen)
     assert everything > nothing > best
 
 
 def test_the_loss_of_shares_is_relative() -> None:
-    light, share = draw_shares()
+    light, share, seen = draw_shares()
     logit = torch.randn(share.shape, generator=torch.Generator().manual_seed(1))
-    loss = share_loss(logit, light, share)
-    torch.testing.assert_close(share_loss(logit, 1000.0 * light, share), loss, rtol=1e-4, atol=0.0)
+    loss = share_loss(logit, light, share, seen)
+    torch.testing.assert_close(share_loss(logit, 1000.0 * light, share, seen), loss, rtol=1e-4, atol=0.0)
 
 
 def test_stamps_whose_light_is_not_known_do_not_count() -> None:
-    light, share = draw_shares()
+    light, share, seen = draw_shares()
     logit = torch.randn(share.shape, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    alone = share_loss(logit[:12], light[:12], share[:12])
+    alone = share_loss(logit[:12], light[:12], share[:12], seen[:12])
     light[12:] = 0.0
-    both = share_loss(logit, light, share)
+    both = share_loss(logit, light, share, seen)
     torch.testing.assert_close(both, alone)
     both.backward()
     assert torch.all(logit.grad[12:] == 0.0)
-    assert share_loss(logit, torch.zeros_like(light), share).item() == 0.0
+    assert share_loss(logit, torch.zeros_like(light), share, seen).item() == 0.0
+
+
+def patch_of_shares(share: float, *, side: int = 4) -> torch.Tensor:
+    """Return a square feature on 16 by 16 pixels, ``[1, 1, 16, 16]``."""
+    shares = torch.zeros(1, 1, 16, 16)
+    shares[..., 4 : 4 + side, 4 : 4 + side] = share
+    return shares
+
+
+LIGHT, SEEN = torch.ones(1, 16, 16), torch.ones(1, 1, dtype=torch.bool)
+
+
+def test_half_the_flux_is_as_wrong_as_twice() -> None:
+    """Else the likeliest flux would not be the median one."""
+    true = patch_of_shares(0.25)
+
+    def off(factor: float) -> float:
+        logit = torch.logit(factor * true, eps=1e-9)
+        entropy = torch.nn.functional.binary_cross_entropy_with_logits(logit, true, reduction="sum")
+        return share_loss(logit, LIGHT, true, SEEN).item() - entropy.item() / 4.0
+
+    assert off(1.0) == pytest.approx(0.0, abs=1e-5)
+    assert off(0.5) == pytest.approx(off(2.0), rel=0.1)
+    assert off(2.0) > 0.5
+
+
+def test_features_too_small_to_be_told_weigh_a_fifth() -> None:
+    true, logit = patch_of_shares(0.25), torch.full((1, 1, 16, 16), -3.0)
+    pair = [patch_of_shares(0.5, side=2), true]
+    each = [share_loss(logit, LIGHT, share, SEEN).item() for share in pair]
+    both = share_loss(
+        logit.repeat(2, 1, 1, 1),
+        LIGHT.repeat(2, 1, 1),
+        torch.cat(pair),
+        torch.tensor([[False], [True]]),
+    )
+    assert both.item() == pytest.approx((0.2 * each[0] + each[1]) / 1.2, rel=1e-5)
+
+
+def test_a_trace_of_a_feature_does_not_outweigh_others() -> None:
+    trace = patch_of_shares(0.003, side=1)
+    marked = torch.logit(patch_of_shares(0.1), eps=1e-4)
+    assert share_loss(marked, LIGHT, trace, SEEN).item() < 10.0
 
 
 def test_simulated_shares_hold_the_flux_of_visible_debris(tmp_path: Any) -> None:

@@ -47,8 +47,9 @@ batch with few of them does not outweigh the others."""
 _PRESENCE_WEIGHT = 0.5
 """Weight of the presence, which has one label where masks have thousands."""
 
-_SHARE_WEIGHT = 0.5
-"""Weight of what makes fluxes right against what makes masks so."""
+_SHARE_WEIGHT = 1.5
+"""Weight of what makes fluxes right against what makes masks so; with it, the
+two pull about as hard."""
 
 _BATCH = 64
 
@@ -117,7 +118,8 @@ class MarkingObjective:
         loss = masks + _PRESENCE_WEIGHT * entropy / batch.presence_scored.sum().clamp(min=1)
         if share is not None:
             parts = batch.shares[part].float() / 255.0
-            loss = loss + _SHARE_WEIGHT * share_loss(share[part].float(), batch.light[part], parts)
+            visible = batch.presence_scored & (batch.presence > 0.5)
+            loss = loss + _SHARE_WEIGHT * share_loss(share[part].float(), batch.light[part], parts, visible)
         return loss
 
     def _masks(
