@@ -33,7 +33,13 @@ from lsst.meas.morphology.surface_brightness import feature_depth, to_njy, truth
 from lsst.meas.morphology.validation.tidal_bars import check_tidal_bars
 from lsst.meas.morphology.validation.tidal_completeness import HalfFound, completeness_by, fit_half_found
 from lsst.meas.morphology.validation.tidal_evaluation import ALL, evaluate_tides
-from lsst.meas.morphology.validation.tidal_flux import fit_flux_error, fit_flux_scale, score_flux
+from lsst.meas.morphology.validation.tidal_flux import (
+    FluxLaw,
+    fit_flux_error,
+    fit_flux_law,
+    fit_flux_scale,
+    score_flux,
+)
 from lsst.meas.morphology.validation.tidal_outcomes import TidalOutcomes, TidalThresholds
 from lsst.meas.morphology.validation.tidal_pixels import LEVELS, REGIONS, count_pixels, region_truth
 from lsst.meas.morphology.validation.tidal_plots import draw_tidal_evaluation
@@ -238,6 +244,35 @@ def test_fitted_flux_holds_on_other_data() -> None:
     assert fit_flux_scale(np.full(3, np.nan), np.ones(3)) == 1.0
 
 
+def test_fitted_law_follows_confidence_on_other_data() -> None:
+    rng = np.random.default_rng(17)
+    truth = 10.0 ** rng.uniform(3.0, 5.0, 4000)
+    sure = 1.0 - rng.beta(1.0, 4.0, 4000)
+    scatter = 0.5 * (1.0 - sure) ** 0.6
+    flux = 0.9 * truth * sure**0.4 * np.exp(scatter * rng.laplace(0.0, 1.0, 4000))
+    sigma = np.full(4000, 1.0)
+    fit = slice(0, 2000)
+    law = fit_flux_law(flux[fit], sigma[fit], sure[fit], truth[fit])
+    assert law.flux_scale == pytest.approx(1 / 0.9, rel=0.03)
+    assert law.flux_power == pytest.approx(-0.4, abs=0.05)
+    assert law.error_power == pytest.approx(0.6, abs=0.15)
+    better = law.flux_scale * sure**law.flux_power * flux
+    error = law.flux_error * (1.0 - sure) ** law.error_power * better
+    for part in (sure < 0.8, sure > 0.8):
+        rows = np.flatnonzero(part)[np.flatnonzero(part) >= 2000]
+        score = score_flux(better[rows], error[rows], truth[rows])
+        assert score.coverage == pytest.approx(0.6827, abs=0.05)
+        assert abs(score.bias) < 0.03
+
+
+def test_law_without_fluxes_changes_nothing() -> None:
+    empty = np.zeros(0)
+    assert fit_flux_law(empty, empty, empty, empty) == FluxLaw(1.0, 0.0, 0.0, 0.0)
+    dark = np.full(30, -1.0)
+    law = fit_flux_law(dark, np.ones(30), np.ones(30), np.ones(30))
+    assert (law.flux_scale, law.flux_power) == (1.0, 0.0)
+
+
 # The whole
 
 
@@ -280,6 +315,7 @@ def outcomes(n: int, *, perfect: bool = True, seed: int = 8) -> TidalOutcomes:
         total_flux=1.2 * true_flux,
         flux=true_flux * factor,
         flux_error=0.1 * true_flux,
+        confidence=rng.uniform(0.5, 1.0, true_flux.shape),
         traits={"cirrus": rng.random(n) < 0.3},
         covariates={"host_magnitude": rng.uniform(14, 18, n), "fwhm": rng.uniform(0.7, 1.4, n)},
     )

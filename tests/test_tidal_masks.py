@@ -155,6 +155,7 @@ def test_settings_of_a_head() -> None:
         planes=("host", "tail", "debris"),
         threshold={"tail": 0.3},
         flux_scale={"debris": 1.2},
+        flux_power={"tail": -0.4},
         half_found={"tail": (-1.0, 0.5)},
     )
     settings = FeatureSettings.from_head(head)
@@ -164,7 +165,8 @@ def test_settings_of_a_head() -> None:
     assert settings.threshold == (0.3, 0.5)
     assert settings.mask_threshold == (0.5, 0.5)
     assert settings.flux_scale == (1.0, 1.2)
-    assert settings.flux_error == (0.0, 0.0)
+    assert settings.flux_error == settings.error_power == (0.0, 0.0)
+    assert settings.flux_power == (-0.4, 0.0)
     half = settings.half_found_at(np.array([30.0, 31.0, np.nan]))
     np.testing.assert_allclose(half[:, 0], [29.0, 30.5, np.nan])
     assert np.isnan(half[:, 1]).all()

@@ -30,6 +30,7 @@ import numpy as np
 import pytest
 from felis.datamodel import Schema
 
+from lsst.meas.morphology.masks.flux import LEAST_CONFIDENCE, LEAST_DOUBT, confidence, doubt
 from lsst.meas.morphology.masks.host import find_rings, fit_host
 from lsst.meas.morphology.masks.measurement import FeatureMeasurements, measure_features
 from lsst.meas.morphology.masks.neighbours import find_neighbours
@@ -294,6 +295,42 @@ def test_model_scales_fluxes_and_adds_errors() -> None:
     np.testing.assert_array_equal(scaled.flux[:, 3], plain.flux[:, 3])
     # The factor is for light beyond the mask.
     np.testing.assert_allclose(scaled.mean_brightness[:, 1], plain.mean_brightness[:, 1])
+
+
+@pytest.mark.parametrize("parted", [False, True])
+def test_factors_and_errors_go_with_the_masks_confidence(parted: bool) -> None:
+    changed = dataclasses.replace(
+        SETTINGS,
+        flux_scale=(1, 1.5, 1, 1),
+        flux_error=(0, 0.3, 0, 0),
+        flux_power=(0, -0.5, 0, 0),
+        error_power=(0, 0.7, 0, 0),
+    )
+    plain, scaled = (scene(3, settings=s, parted=parted).measured for s in (SETTINGS, changed))
+    sure = plain.confidence[:, 1]
+    # The arc's own light, by its brightness, but for the noise.
+    light = arc() * (arc() > 2.0)
+    expected = (light * np.clip(arc() / 4.0, 0.0, 1.0)).sum() / light.sum()
+    np.testing.assert_allclose(sure, expected, atol=0.02)
+    assert np.all((sure > 0.9) & (sure < 1.0))
+    factor = 1.5 * sure[:, None] ** -0.5
+    np.testing.assert_allclose(scaled.flux[:, 1], factor * plain.flux[:, 1])
+    relative = 0.3 * (1.0 - sure[:, None]) ** 0.7
+    total = np.hypot(factor * plain.flux_error[:, 1], relative * scaled.flux[:, 1])
+    np.testing.assert_allclose(scaled.flux_error[:, 1], total)
+    assert np.isnan(plain.confidence[:, 0]).all()
+
+
+def test_confidence_is_of_the_light() -> None:
+    """Noise below zero is none, and without light there is no doubt."""
+    part = np.zeros((3, 1, 2, 2), np.float32)
+    part[:2, 0, 0] = [0.5, 1.0]
+    value = np.array([[[40.0, 10.0], [7.0, 7.0]], [[-3.0, 10.0], [7.0, 7.0]], np.zeros((2, 2))], np.float32)
+    probability = np.broadcast_to(np.array([[0.9, 0.3], [0.0, 0.0]], np.float32), part.shape)
+    found = confidence(part, value, probability)
+    np.testing.assert_allclose(found[:, 0], [(20 * 0.9 + 10 * 0.3) / 30, 0.3, 1.0], rtol=1e-6)
+    assert confidence(part, value, 0.1 * probability)[1, 0] == LEAST_CONFIDENCE
+    np.testing.assert_allclose(doubt(np.array([0.25, 1.0])), [0.75, LEAST_DOUBT])
 
 
 def test_objects_do_not_depend_on_their_batch() -> None:

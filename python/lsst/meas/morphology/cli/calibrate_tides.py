@@ -105,17 +105,19 @@ def _page(head: TidesHead, half: HalfFound | None, source: str) -> str:
         "",
         f"Chosen on {source}.",
         "",
-        "| plane | presence | mask | flux factor | flux error | half found at 30 mag/arcsec2 |",
-        "|---|---:|---:|---:|---:|---:|",
+        "| plane | presence | mask | flux factor | power | flux error | power | half found at limit 30 |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in head.features:
-        masks, there, scale, error = (
+        fluxes = (head.flux_scale, head.flux_power, head.flux_error, head.error_power)
+        numbers = " | ".join(
             f"{values[name]:.3f}" if values and name in values else "-"
-            for values in (head.mask_threshold, head.threshold, head.flux_scale, head.flux_error)
+            for values in (head.threshold, head.mask_threshold, *fluxes)
         )
         found = head.half_found.get(name) if head.half_found else None
         depth = f"{30.0 + found[0]:.2f}" if found else "-"
-        lines.append(f"| {name} | {there} | {masks} | {scale} | {error} | {depth} |")
+        lines.append(f"| {name} | {numbers} | {depth} |")
+    lines += ["", "The powers are of the mask's confidence, and of its doubt."]
     if half is not None:
         shallow, deep = (float(limit(sky_sigma("r", visits))) for visits in (40.0, 200.0))
         lines += ["", f"Half of all debris is found at {half.at(shallow):.2f} at a limit of {shallow:.1f},"]

@@ -119,7 +119,7 @@ def _summary(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "quantity", f"{manifest.scalar.name} [{manifest.scalar.unit or 'no unit'}]"
     if manifest.tides is not None:
         yield "tides", f"planes {', '.join(manifest.tides.planes)}"
-        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error"):
+        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error", "flux_power", "error_power"):
             numbers = getattr(manifest.tides, name) or {}
             if numbers:
                 shown = ", ".join(f"{plane} {value:g}" for plane, value in numbers.items())

@@ -206,9 +206,9 @@ def grade(
     presence = expit(said.presence)
     brightness, contrast = feature_depth(shown.sum(axis=1), light, scale)
     area = np.square(scale, dtype=np.float64)[:, np.newaxis]
-    flux = flux_error = np.full((n, len(WEIGHED)), np.nan)
+    flux = flux_error = confidence = np.full((n, len(WEIGHED)), np.nan)
     if weigh:
-        flux, flux_error = _weigh(stamps, probability, presence, said.share, head)
+        flux, flux_error, confidence = _weigh(stamps, probability, presence, said.share, head)
     each = np.concatenate([stamps.debris, stamps.debris.sum(axis=1, keepdims=True)], axis=1)
     masks = np.concatenate([truth.mask, truth.any_mask[:, np.newaxis]], axis=1)
     covariates = {name: np.asarray(stamps.properties[name], np.float64) for name in _COVARIATES}
@@ -226,6 +226,7 @@ def grade(
         total_flux=area * each.sum(axis=(2, 3), dtype=np.float64),
         flux=flux,
         flux_error=flux_error,
+        confidence=confidence,
         traits={name: np.asarray(stamps.properties[f"has_{name}"], np.bool_) for name in _TRAITS},
         covariates={**covariates, "fwhm": np.asarray(stamps.fwhm[:, r], np.float64)},
     )
@@ -233,8 +234,8 @@ def grade(
 
 def _weigh(
     stamps: TidalStamps, probability: Floats, presence: Floats, shares: Floats | None, head: TidesHead
-) -> tuple[Floats, Floats]:
-    """Return fluxes in r and their errors, ``[n, 4]``."""
+) -> tuple[Floats, Floats, Floats]:
+    """Return fluxes in r, their errors, and confidences, ``[n, 4]``."""
     r = stamps.bands.index(_BAND)
     measured = measure_features(
         probability,
@@ -248,4 +249,8 @@ def _weigh(
         reference=r,
     )
     features = [head.features.index(name) for name in WEIGHED]
-    return measured.flux[:, features, r], measured.flux_error[:, features, r]
+    return (
+        measured.flux[:, features, r],
+        measured.flux_error[:, features, r],
+        measured.confidence[:, features],
+    )

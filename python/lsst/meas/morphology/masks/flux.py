@@ -23,7 +23,18 @@
 
 from __future__ import annotations
 
-__all__ = ("fill_covered", "fill_missing", "flux_under_masks", "scaled", "unevenness", "weighed_pixels")
+__all__ = (
+    "LEAST_CONFIDENCE",
+    "LEAST_DOUBT",
+    "confidence",
+    "doubt",
+    "fill_covered",
+    "fill_missing",
+    "flux_under_masks",
+    "scaled",
+    "unevenness",
+    "weighed_pixels",
+)
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +68,12 @@ be a part of the feature."""
 FILL_ERROR = 0.5
 """Relative error of such light."""
 
+
+LEAST_CONFIDENCE = 0.2
+"""Confidence below which factors are not carried on to."""
+
+LEAST_DOUBT = 0.01
+"""Doubt about a mask that no model is believed to be below."""
 
 LEAST_SHARE = 0.05
 """Part of a pixel's light from which it is added to a feature's flux, though
@@ -213,15 +230,54 @@ def unevenness(part: Floats, host: HostModel, rings: Rings, area: Doubles) -> Do
     return np.asarray(area[:, None, None] ** 2 * uneven)
 
 
-def scaled(flux: Doubles, variance: Doubles, settings: FeatureSettings) -> tuple[Doubles, Doubles]:
-    """Return fluxes times the model's factors, and their standard errors.
+def confidence(part: Floats, value: Floats, probability: npt.NDArray[np.floating]) -> Doubles:
+    """Return how sure masks are of their light, ``[n, feature]``.
+
+    The mean of the expected share of annotators over a feature's light, but
+    at least `LEAST_CONFIDENCE`; one where there is no light.
+
+    Parameters
+    ----------
+    part
+        The feature's part of each pixel's value, ``[n, feature, s, s]``.
+    value
+        Surface brightness in one band, ``[n, s, s]``; noise below zero counts
+        as nothing.
+    probability
+        Expected share of annotators who mark each pixel, of the shape of
+        ``part``.
+    """
+    light = part * np.maximum(value, np.float32(0.0))[:, None]
+    total = light.sum(axis=(2, 3), dtype=np.float64)
+    sure = (light * probability).sum(axis=(2, 3), dtype=np.float64)
+    mean = np.divide(sure, total, out=np.ones_like(total), where=total > 0.0)
+    return np.asarray(np.maximum(mean, LEAST_CONFIDENCE))
+
+
+def doubt(confidence: npt.NDArray[np.floating]) -> Doubles:
+    """Return one less the confidence, but at least `LEAST_DOUBT`."""
+    return np.maximum(1.0 - np.asarray(confidence, np.float64), LEAST_DOUBT)
+
+
+def scaled(
+    flux: Doubles, variance: Doubles, sure: Doubles, settings: FeatureSettings
+) -> tuple[Doubles, Doubles]:
+    """Return fluxes as the model's authors found them to be true.
 
     Parameters
     ----------
     flux, variance
         As `flux_under_masks` returns them, ``[n, feature, band]``.
+    sure
+        What `confidence` returns, ``[n, feature]``.
     settings
         The model's factors, and the relative errors that are added.
+
+    Returns
+    -------
+    flux, error
+        Fluxes times the model's factors, and their standard errors (nJy).
     """
-    scale, relative = np.array(settings.flux_scale)[:, None], np.array(settings.flux_error)[:, None]
+    scale = (np.array(settings.flux_scale) * sure ** np.array(settings.flux_power))[:, :, None]
+    relative = (np.array(settings.flux_error) * doubt(sure) ** np.array(settings.error_power))[:, :, None]
     return scale * flux, scale * np.sqrt(variance + (relative * flux) ** 2)

@@ -32,7 +32,15 @@ import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 
 from ..surface_brightness import NATIVE_SCALE, limit, to_magnitude
-from .flux import fill_covered, fill_missing, flux_under_masks, scaled, unevenness, weighed_pixels
+from .flux import (
+    confidence,
+    fill_covered,
+    fill_missing,
+    flux_under_masks,
+    scaled,
+    unevenness,
+    weighed_pixels,
+)
 from .host import HostModel, Rings, find_rings, fit_host
 from .neighbours import Neighbours, find_neighbours
 from .noise import measure_fluctuations
@@ -79,6 +87,11 @@ class FeatureMeasurements:
 
     flux_error: Doubles
     """Its standard error (nJy), ``[n, feature, band]``."""
+
+    confidence: Doubles
+    """Mean of the expected share of annotators over the feature's light in
+    the reference band, ``[n, feature]``; NaN without a mask.
+    """
 
     mean_brightness: Doubles
     """Mean surface brightness (AB mag per arcsec**2), of the same shape."""
@@ -215,10 +228,11 @@ def measure_features(
     Notes
     -----
     The flux is the sum of the feature's part of the light, under the mask
-    and where that part is above a twentieth. If the model gives no such
-    parts it is what is left under the mask when the host's smooth model,
-    with the sky, is taken off; where a neighbour or a bad pixel covers the
-    feature the mean of the feature around it stands in.
+    and where that part is above a twentieth, times the model's factors, one
+    of which may depend on how sure the model is of the mask. If the model
+    gives no such parts it is what is left under the mask when the host's
+    smooth model, with the sky, is taken off; where a neighbour or a bad
+    pixel covers the feature the mean of the feature around it stands in.
     The error has the noise with its correlation and the sky's unevenness,
     both measured on the stamp; half of what was filled in; without parts,
     the host's unevenness along its isophotes; and the relative error that
@@ -241,15 +255,15 @@ def measure_features(
             value, filled = fill_covered(residual, valid, mask.any(axis=1), neighbours.compact, white)
             under, variance = flux_under_masks(part, value, filled, fluctuations, scale**2)
             variance += unevenness(part, host, rings, scale**2)
-            flux, error = scaled(under, variance, settings)
+            flux, sure = under, confidence(mask.astype(np.float32), value[:, reference], chosen)
         else:
             weighed = weighed_pixels(mask, shares)
             value, filled = fill_missing(image, valid, (weighed * shares).max(axis=1))
             under, _ = flux_under_masks(part * shares, value, filled, fluctuations, scale**2)
             own_shares = weighed * own[:, None] * shares
-            flux, error = scaled(
-                *flux_under_masks(own_shares, value, filled, fluctuations, scale**2), settings
-            )
+            flux, variance = flux_under_masks(own_shares, value, filled, fluctuations, scale**2)
+            sure = confidence(weighed * shares, value[:, reference], chosen)
+        flux, error = scaled(flux, variance, sure, settings)
     seen = valid.any(axis=(2, 3))[:, None] & mask.any(axis=(2, 3))[:, :, None]
     flux, error = (np.where(seen, array, np.nan) for array in (flux, error))
     host_flux = np.where(valid.any(axis=(2, 3)), host.flux, np.nan)
@@ -263,6 +277,7 @@ def measure_features(
         part=part,
         flux=flux,
         flux_error=error,
+        confidence=np.where(mask.any(axis=(2, 3)), sure, np.nan),
         under=under,
         shapes=shapes,
         scale=scale,
@@ -351,6 +366,7 @@ def _assemble(
     part: Floats,
     flux: Doubles,
     flux_error: Doubles,
+    confidence: Doubles,
     under: Doubles,
     shapes: MaskShape,
     scale: Doubles,
@@ -383,6 +399,7 @@ def _assemble(
             area=area,
             flux=flux,
             flux_error=flux_error,
+            confidence=confidence,
             mean_brightness=mean,
             faintest_brightness=faintest,
             share=share,

@@ -66,6 +66,12 @@ class FeatureSettings:
     flux_error: Numbers
     """Error of the flux over the flux, beyond those of noise and sky."""
 
+    flux_power: Numbers
+    """Power of the mask's confidence that the flux is multiplied with."""
+
+    error_power: Numbers
+    """Power of the mask's doubt that that error is multiplied with."""
+
     half_found: tuple[tuple[float, float] | None, ...] = ()
     """Where half of the features are found: how much fainter than the limit
     that is at a limit of `REFERENCE_LIMIT`, and how that changes with the
@@ -80,7 +86,7 @@ class FeatureSettings:
         ----------
         head
             The head. What it does not say is 0.5 for thresholds, 1 for the
-            scale, and 0 for the error.
+            scale, and 0 for the error and for powers.
         """
         features = head.features
 
@@ -95,6 +101,8 @@ class FeatureSettings:
             mask_threshold=numbers(head.mask_threshold, 0.5),
             flux_scale=numbers(head.flux_scale, 1.0),
             flux_error=numbers(head.flux_error, 0.0),
+            flux_power=numbers(head.flux_power, 0.0),
+            error_power=numbers(head.error_power, 0.0),
             half_found=tuple((head.half_found or {}).get(name) for name in features),
         )
 

@@ -122,6 +122,18 @@ class ScalarHead(Record):
     """Last function: none, or a sigmoid for quantities in 0 to 1."""
 
 
+_BY_PLANE = (
+    "threshold",
+    "mask_threshold",
+    "flux_scale",
+    "flux_error",
+    "flux_power",
+    "error_power",
+    "half_found",
+)
+"""What a head with tides may say of each plane."""
+
+
 class TidesHead(Record):
     """The head that marks the pixels of tidal features.
 
@@ -160,6 +172,16 @@ class TidesHead(Record):
     """Error of a plane's flux over the flux, from where the mask's edge
     lies; to be added in quadrature to those of noise and sky."""
 
+    flux_power: dict[Name, float] | None = None
+    """Power of a mask's confidence, the mean of the expected share of
+    annotators over the feature's light, that a plane's flux is multiplied
+    with as well: of masks that are in doubt another part of the feature is
+    missing, or of others in them, than of sure ones."""
+
+    error_power: dict[Name, NonNegative] | None = None
+    """Power of its doubt, one less that confidence, that ``flux_error`` is
+    multiplied with."""
+
     half_found: dict[Name, tuple[float, float]] | None = None
     """By plane, how much fainter (mag) features are than a limit of 30
     mag/arcsec2 if half of them are found at the threshold, and how that
@@ -180,7 +202,7 @@ class TidesHead(Record):
             raise ValueError(f"{self.planes} has no plane but the host's")
         if self.ranks is not None and list(self.ranks) != sorted(set(self.ranks)):
             raise ValueError(f"the ranks {self.ranks} do not rise")
-        for name in ("threshold", "mask_threshold", "flux_scale", "flux_error", "half_found"):
+        for name in _BY_PLANE:
             if unknown := set(getattr(self, name) or ()) - set(self.planes):
                 raise ValueError(
                     f"{name} names the planes {sorted(unknown)}, which are none of {self.planes}"

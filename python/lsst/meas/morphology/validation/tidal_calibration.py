@@ -25,13 +25,15 @@ from __future__ import annotations
 
 __all__ = ("calibrated_head", "with_masks")
 
+import dataclasses
+
 import numpy as np
 import numpy.typing as npt
 
 from ..model.heads import TidesHead
 from .tidal_completeness import HalfFound, fit_half_found
 from .tidal_evaluation import RECALL
-from .tidal_flux import fit_flux_error, fit_flux_scale
+from .tidal_flux import FluxLaw, fit_flux_law
 from .tidal_outcomes import CLASSES, WEIGHED, TidalOutcomes
 from .tidal_pixels import LEVELS, PixelCounts
 from .tidal_presence import recall_threshold
@@ -61,8 +63,9 @@ def with_masks(head: TidesHead, counts: PixelCounts) -> TidesHead:
     """
     pooled = counts.pooled()
     masks = {name: _best(pooled[k]) for k, name in enumerate(WEIGHED)}
-    changes = {"mask_threshold": masks, "threshold": None, "flux_scale": None, "flux_error": None}
-    return TidesHead.model_validate({**head.model_dump(), **changes, "half_found": None})
+    changes = {"mask_threshold": masks, "threshold": None, "half_found": None}
+    changes |= dict.fromkeys(("flux_scale", "flux_error", "flux_power", "error_power"))
+    return TidesHead.model_validate({**head.model_dump(), **changes})
 
 
 def calibrated_head(head: TidesHead, outcomes: TidalOutcomes) -> tuple[TidesHead, HalfFound | None]:
@@ -89,7 +92,8 @@ def calibrated_head(head: TidesHead, outcomes: TidalOutcomes) -> tuple[TidesHead
     """
     clean = outcomes.undisturbed
     told = clean | outcomes.seen
-    threshold, scale, error = {}, {}, {}
+    threshold: dict[str, float] = {}
+    laws: dict[str, FluxLaw] = {}
     for k, name in enumerate(WEIGHED):
         visible, score = outcomes.weighable[:, k], outcomes.presence[:, k]
         if visible.sum() < LEAST:
@@ -99,12 +103,13 @@ def calibrated_head(head: TidesHead, outcomes: TidalOutcomes) -> tuple[TidesHead
         else:
             threshold[name] = _best_threshold(score[told], visible[told])
         rows = visible & (score >= threshold[name]) & np.isfinite(outcomes.flux[:, k])
-        flux, sigma, truth = (a[rows, k] for a in (outcomes.flux, outcomes.flux_error, outcomes.true_flux))
-        scale[name] = fit_flux_scale(flux, truth)
-        error[name] = fit_flux_error(scale[name] * flux, scale[name] * sigma, truth)
+        measured = (outcomes.flux, outcomes.flux_error, outcomes.confidence, outcomes.true_flux)
+        laws[name] = fit_flux_law(*(array[rows, k] for array in measured))
     found = {name: fit_half_found(*_features(outcomes, k, threshold)) for k, name in enumerate(WEIGHED)}
     half = {name: (fit.offset, fit.slope) for name, fit in found.items() if fit is not None}
-    changes = {"threshold": threshold, "flux_scale": scale, "flux_error": error, "half_found": half or None}
+    changes: dict[str, object] = {"threshold": threshold, "half_found": half or None}
+    for field in dataclasses.fields(FluxLaw):
+        changes[field.name] = {name: getattr(law, field.name) for name, law in laws.items()}
     return TidesHead.model_validate({**head.model_dump(), **changes}), found["debris"]
 
 

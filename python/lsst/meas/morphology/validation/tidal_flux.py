@@ -23,13 +23,30 @@
 
 from __future__ import annotations
 
-__all__ = ("LEVEL", "FluxScore", "fit_flux_error", "fit_flux_scale", "score_flux")
+__all__ = (
+    "LEVEL",
+    "FluxLaw",
+    "FluxScore",
+    "fit_error_power",
+    "fit_flux_error",
+    "fit_flux_law",
+    "fit_flux_power",
+    "fit_flux_scale",
+    "score_flux",
+)
 
 import dataclasses
 
 import numpy as np
 import numpy.typing as npt
 from scipy import optimize
+
+from ..masks.flux import doubt
+
+_STEEPEST = 2.0
+"""Largest power that is tried."""
+
+_TINY = 1e-12
 
 type Floats = npt.NDArray[np.floating]
 
@@ -52,6 +69,26 @@ class FluxScore:
 
     coverage: float
     """Share of the truths within the stated error."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FluxLaw:
+    """How a true flux follows from a measured one.
+
+    The names are those of `~lsst.meas.morphology.model.heads.TidesHead`.
+    """
+
+    flux_scale: float
+    """Factor of the flux."""
+
+    flux_power: float
+    """Power of the mask's confidence that is a factor as well."""
+
+    flux_error: float
+    """Relative error."""
+
+    error_power: float
+    """Power of the mask's doubt that is a factor of it."""
 
 
 def score_flux(flux: Floats, sigma: Floats, truth: Floats) -> FluxScore:
@@ -100,7 +137,69 @@ def fit_flux_scale(flux: Floats, truth: Floats) -> float:
     return 1.0 / middle if middle > 0.0 else 1.0
 
 
-def fit_flux_error(flux: Floats, sigma: Floats, truth: Floats, *, level: float = LEVEL) -> float:
+def fit_flux_power(flux: Floats, confidence: Floats, truth: Floats) -> float:
+    """Return the power of the confidence that measured fluxes lack.
+
+    Parameters
+    ----------
+    flux
+        Measured fluxes (nJy), ``[n]``.
+    confidence
+        How sure their masks are, ``[n]``.
+    truth
+        True fluxes (nJy), positive, ``[n]``.
+
+    Returns
+    -------
+    power
+        What makes the logarithms of true over measured fluxes scatter least
+        about their median, by the mean absolute difference; 0 if no flux is
+        positive.
+    """
+    good = (flux > 0.0) & np.isfinite(confidence)
+    if not good.any():
+        return 0.0
+    ratio, sure = np.log(truth[good] / flux[good]), np.log(confidence[good])
+
+    def scatter(power: float) -> float:
+        left = ratio - power * sure
+        return float(np.abs(left - np.median(left)).mean())
+
+    return float(optimize.minimize_scalar(scatter, bounds=(-_STEEPEST, _STEEPEST), method="bounded").x)
+
+
+def fit_error_power(flux: Floats, confidence: Floats, truth: Floats) -> float:
+    """Return the power of the doubt that relative errors grow with.
+
+    Parameters
+    ----------
+    flux
+        Measured fluxes, scaled (nJy), ``[n]``.
+    confidence
+        How sure their masks are, ``[n]``.
+    truth
+        True fluxes (nJy), positive, ``[n]``.
+
+    Returns
+    -------
+    power
+        The likeliest one, for errors distributed as Laplace's; not negative,
+        and 0 if no flux is positive.
+    """
+    good = (flux > 0.0) & np.isfinite(confidence)
+    if not good.any():
+        return 0.0
+    off, unsure = np.abs(truth[good] / flux[good] - 1.0), np.log(doubt(confidence[good]))
+
+    def surprise(power: float) -> float:
+        return float(np.log((off * np.exp(-power * unsure)).mean() + _TINY) + power * unsure.mean())
+
+    return float(optimize.minimize_scalar(surprise, bounds=(0.0, _STEEPEST), method="bounded").x)
+
+
+def fit_flux_error(
+    flux: Floats, sigma: Floats, truth: Floats, *, level: float = LEVEL, unsure: Floats | float = 1.0
+) -> float:
     """Return the relative error that makes stated intervals true.
 
     Parameters
@@ -109,6 +208,8 @@ def fit_flux_error(flux: Floats, sigma: Floats, truth: Floats, *, level: float =
         Measured fluxes, scaled, and their errors (nJy), ``[n]``.
     truth
         True fluxes (nJy), positive, ``[n]``.
+    unsure
+        What it is multiplied with, flux by flux, ``[n]``.
     level
         Share of the truths that the intervals are to hold.
 
@@ -120,10 +221,11 @@ def fit_flux_error(flux: Floats, sigma: Floats, truth: Floats, *, level: float =
         or if there is no flux.
     """
     good = np.isfinite(flux) & np.isfinite(sigma) & (flux != 0.0)
+    relative = np.broadcast_to(unsure, flux.shape)[good] * flux[good]
     flux, sigma, truth = flux[good], sigma[good], truth[good]
 
     def missing(error: float) -> float:
-        return level - float((np.abs(flux - truth) <= np.hypot(sigma, error * flux)).mean())
+        return level - float((np.abs(flux - truth) <= np.hypot(sigma, error * relative)).mean())
 
     most = 10.0
     if not len(flux) or missing(0.0) <= 0.0:
@@ -131,3 +233,29 @@ def fit_flux_error(flux: Floats, sigma: Floats, truth: Floats, *, level: float =
     if missing(most) > 0.0:
         return most
     return float(optimize.bisect(missing, 0.0, most, xtol=1e-4))
+
+
+def fit_flux_law(flux: Floats, sigma: Floats, confidence: Floats, truth: Floats) -> FluxLaw:
+    """Return what makes fluxes and their errors true.
+
+    Parameters
+    ----------
+    flux, sigma
+        Measured fluxes and their errors (nJy), ``[n]``.
+    confidence
+        How sure their masks are, ``[n]``.
+    truth
+        True fluxes (nJy), positive, ``[n]``.
+
+    Returns
+    -------
+    law
+        The law. Its powers are fitted first, then the scale and the error.
+    """
+    power = fit_flux_power(flux, confidence, truth)
+    factor = confidence**power
+    scale = fit_flux_scale(factor * flux, truth)
+    flux, sigma = scale * factor * flux, scale * factor * sigma
+    error_power = fit_error_power(flux, confidence, truth)
+    error = fit_flux_error(flux, sigma, truth, unsure=doubt(confidence) ** error_power)
+    return FluxLaw(scale, power, error, error_power)

@@ -118,6 +118,9 @@ class TidalOutcomes:
     flux_error: Floats
     """Its stated error (nJy), ``[n, 4]``."""
 
+    confidence: Floats
+    """How sure the mask is of its light, ``[n, 4]``."""
+
     traits: Mapping[str, Bools]
     """By name, what else is in the picture, ``[n]`` each."""
 

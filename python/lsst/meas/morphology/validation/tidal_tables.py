@@ -119,6 +119,7 @@ def hosts_table(
         columns[f"{name}_totalFlux"] = outcomes.total_flux[:, k]
         columns[f"{name}_flux"] = outcomes.flux[:, k]
         columns[f"{name}_fluxErr"] = outcomes.flux_error[:, k]
+        columns[f"{name}_confidence"] = outcomes.confidence[:, k]
     return pa.table(columns).replace_schema_metadata({"kind": "tidalHosts", **(metadata or {})})
 
 
