@@ -23,7 +23,7 @@
 
 from __future__ import annotations
 
-__all__ = ("LEVELS", "CalibrationFit", "fit_calibration", "log_likelihood")
+__all__ = ("LEVELS", "MIN_GALAXIES", "CalibrationFit", "fit_calibration", "fit_factors", "log_likelihood")
 
 import dataclasses
 import math
@@ -94,17 +94,28 @@ def fit_calibration(
     of the answers stays. A question is left as it is where there are too few
     galaxies to fit it, or where its factor does not help the other half.
     """
-    factors, gain = _cross_fit(votes, alpha, tree, seed)
+    factors, gain = fit_factors(votes, alpha, tree, seed=seed)
     scale = np.ones(tree.n_answers)
     for question, factor in factors.items():
         scale[tree.slices[question]] = factor
     return CalibrationFit(factors, gain, _coverage(votes, alpha, tree), _coverage(votes, alpha * scale, tree))
 
 
-def _cross_fit(
-    votes: npt.NDArray[np.integer], alpha: npt.NDArray[np.floating], tree: QuestionTree, seed: int
+def fit_factors(
+    votes: npt.NDArray[np.integer], alpha: npt.NDArray[np.floating], tree: QuestionTree, *, seed: int = 1
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return factors and gains of the questions that gain."""
+    """Fit the factors alone, without measuring coverage, which takes longer.
+
+    Parameters
+    ----------
+    votes, alpha, tree, seed
+        As in `fit_calibration`.
+
+    Returns
+    -------
+    factors, gain
+        Those of the questions that gain, by question.
+    """
     half = np.random.default_rng(seed).random(len(votes)) < 0.5
     factors, gain = {}, {}
     for question, answers in tree.slices.items():

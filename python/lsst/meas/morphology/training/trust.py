@@ -26,7 +26,7 @@ from __future__ import annotations
 __all__ = ("trust_page", "trusted", "trusted_package")
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from ..errors import MorphologyError
 from ..model.manifest import BandCalibration, Calibration, Manifest
 from ..model.network import MorphologyNetwork, build_network
 from ..model.package import ModelPackage
-from .calibration import LEVELS, MIN_GALAXIES, CalibrationFit, fit_calibration
+from .calibration import LEVELS, MIN_GALAXIES, CalibrationFit, fit_calibration, fit_factors
 from .export import export_package
 from .missing_bands import missing_sets, rows_without
 from .novelty import learn_novelty
@@ -113,8 +113,8 @@ def trusted(
         _LOG.warning("The model gets no score of novelty: %s", error)
     calibration, fit = manifest.calibration, None
     if votes is not None and plain.head is not None:
-        fits = _fits(plain, bare, flux, valid, votes, seed)
-        calibration, fit = _calibration(fits, data), fits[()]
+        fit, without = _fits(plain, bare, flux, valid, votes, seed)
+        calibration = _calibration(fit, without, data)
     complete = _changed(bare, calibration=calibration, novelty=novelty.record if novelty else None)
     if novelty is not None:
         weights |= {f"novelty.{name}": torch.from_numpy(array) for name, array in novelty.weights().items()}
@@ -186,34 +186,35 @@ def _fits(
     valid: Bools,
     votes: npt.NDArray[np.integer],
     seed: int,
-) -> dict[tuple[str, ...], CalibrationFit]:
-    """Fit each set of missing bands, on the stamps that can show it."""
+) -> tuple[CalibrationFit, tuple[BandCalibration, ...]]:
+    """Fit all bands, and then each set of missing ones, on the stamps that
+    can show it.
+    """
     shown = {gone: rows_without(manifest, valid, gone) for gone in missing_sets(manifest.optional_bands)}
     if len(shown[()][0]) < MIN_GALAXIES:
         # Too few have all bands; all together, then, as they are.
         shown = {(): (np.arange(len(valid)), np.ones(len(manifest.bands), np.bool_))}
-    return {
-        gone: fit_calibration(
-            votes[rows], _concentrations(network, flux, valid, rows, kept), manifest.tree, seed=seed
-        )
-        for gone, (rows, kept) in shown.items()
-    }
+    rows, kept = shown.pop(())
+    alpha = _concentrations(network, flux, valid, rows, kept)
+    fit = fit_calibration(votes[rows], alpha, manifest.tree, seed=seed)
+    without = []
+    for gone, (rows, kept) in shown.items():
+        alpha = _concentrations(network, flux, valid, rows, kept)
+        factors, _ = fit_factors(votes[rows], alpha, manifest.tree, seed=seed)
+        without.append(BandCalibration(missing=gone, concentration=factors))
+    return fit, tuple(without)
 
 
-def _calibration(fits: Mapping[tuple[str, ...], CalibrationFit], data: str) -> Calibration:
+def _calibration(fit: CalibrationFit, without: tuple[BandCalibration, ...], data: str) -> Calibration:
     """Return what the manifest says of fits."""
-    whole = fits[()]
     method = "One factor of the concentrations per question, by maximum likelihood of the votes."
-    without = tuple(
-        BandCalibration(missing=gone, concentration=dict(fit.factors)) for gone, fit in fits.items() if gone
-    )
     if without:
         method = method.replace("question,", "question and set of missing bands,")
     return Calibration(
         method=method,
         data=data,
-        coverage={question: round(shares[LEVELS.index(0.9)], 4) for question, shares in whole.after.items()},
-        concentration=dict(whole.factors),
+        coverage={question: round(shares[LEVELS.index(0.9)], 4) for question, shares in fit.after.items()},
+        concentration=dict(fit.factors),
         without=without or None,
     )
 
