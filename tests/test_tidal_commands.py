@@ -108,7 +108,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def exams(small: tuple[TidalSet, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let the small set be both exams; return its encounters."""
-    for name in ("EVALUATION_TIDES_V1", "TIDES_THRESHOLD_V2"):
+    for name in ("EVALUATION_TIDES_V1", "TIDES_THRESHOLD_V3"):
         monkeypatch.setattr(frozen, name, small[0])
     return small[1]
 

@@ -32,7 +32,7 @@ import pytest
 from lsst.meas.morphology.errors import ModelMismatchError, MorphologyError
 from lsst.meas.morphology.simulation.tidal.frozen import (
     EVALUATION_TIDES_V1,
-    TIDES_THRESHOLD_V2,
+    TIDES_THRESHOLD_V3,
     FrozenTides,
     freeze,
     library_fingerprint,
@@ -69,12 +69,12 @@ def small(folder: Path) -> TidalSet:
 
 
 def test_sets_share_nothing_with_training_or_each_other() -> None:
-    sets = (EVALUATION_TIDES_V1, TIDES_THRESHOLD_V2)
+    sets = (EVALUATION_TIDES_V1, TIDES_THRESHOLD_V3)
     seeds = [TRAINING_LIBRARY_SEED, *(s.library_seed for s in sets)]
     assert len(set(seeds)) == len(seeds)
     encounters = [
         encounter_seed(seed, kind, index)
-        for seed, count in zip(seeds, (500, *(s.encounters for s in sets)), strict=True)
+        for seed, count in zip(seeds, (1000, *(s.encounters for s in sets)), strict=True)
         for kind in KINDS
         for index in range(count)
     ]
@@ -139,7 +139,7 @@ def test_a_changed_simulator_is_refused(small: TidalSet, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_simulator_still_makes_what_was_frozen(tmp_path: Path) -> None:
-    FrozenTides.prepare(TIDES_THRESHOLD_V2, tmp_path / "threshold")
+    FrozenTides.prepare(TIDES_THRESHOLD_V3, tmp_path / "threshold")
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 def command(
     model: str, out: Path, library: Path | None, quick: bool, version: str | None, threads: int
 ) -> None:
-    """Calibrate MODEL on the set tides-threshold-v2; write OUT.
+    """Calibrate MODEL on the set tides-threshold-v3; write OUT.
 
     Chosen are the thresholds of masks and of presence, the factors and
     errors of fluxes, and where half of all features are found. Weights and
@@ -69,7 +69,7 @@ def command(
     from ..inference.options import EngineOptions
     from ..model.package import ModelPackage
     from ..model.shipped import find_model
-    from ..simulation.tidal.frozen import TIDES_THRESHOLD_V2
+    from ..simulation.tidal.frozen import TIDES_THRESHOLD_V3
     from ..validation.tidal_calibration import calibrated_head, with_masks
     from .tidal_exam import check_tides, frozen_exam, grade_all
 
@@ -77,7 +77,7 @@ def command(
     package = ModelPackage.open(os.fspath(find_model(model)))
     head = check_tides(package.manifest)
     engine = Engine.from_package(package, EngineOptions(threads=threads))
-    with frozen_exam(TIDES_THRESHOLD_V2, library, quick=QUICK if quick else None) as exam:
+    with frozen_exam(TIDES_THRESHOLD_V3, library, quick=QUICK if quick else None) as exam:
         for weigh in (False, True):
             label = "Presence and fluxes" if weigh else "Masks"
             with click.progressbar(length=len(exam), label=f"{label:<20}", show_pos=True, width=30) as bar:
@@ -87,7 +87,7 @@ def command(
                 )
             if not weigh:
                 head = with_masks(head, outcomes.counts)
-    source = TIDES_THRESHOLD_V2.name + (" (a few)" if quick else "")
+    source = TIDES_THRESHOLD_V3.name + (" (a few)" if quick else "")
     head, half = calibrated_head(head, outcomes)
     page = _page(head, half, source)
     new = _restated(package, out, head, page, version)

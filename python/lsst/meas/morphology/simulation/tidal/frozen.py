@@ -25,7 +25,7 @@ from __future__ import annotations
 
 __all__ = (
     "EVALUATION_TIDES_V1",
-    "TIDES_THRESHOLD_V2",
+    "TIDES_THRESHOLD_V3",
     "FrozenTides",
     "freeze",
     "library_fingerprint",
@@ -44,7 +44,7 @@ from ...errors import ModelMismatchError, MorphologyError
 from ...model.field_of_view import FieldOfView
 from ...model.manifest import Manifest
 from ..checksums import arrays_checksum
-from .frozen_definition import EVALUATION_TIDES_V1, TIDES_THRESHOLD_V2, TidalSample, TidalSet
+from .frozen_definition import EVALUATION_TIDES_V1, TIDES_THRESHOLD_V3, TidalSample, TidalSet
 from .library import EncounterLibrary, make_library
 from .snapshots import KINDS
 from .source import BANDS, FIELD_OF_VIEW, TidalStamps, sample_scenes, sample_tides

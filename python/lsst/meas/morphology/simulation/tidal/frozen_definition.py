@@ -28,7 +28,7 @@ which are compared before a set is used.
 
 from __future__ import annotations
 
-__all__ = ("EVALUATION_TIDES_V1", "TIDES_THRESHOLD_V2", "TRAINING_LIBRARY_SEED", "TidalSample", "TidalSet")
+__all__ = ("EVALUATION_TIDES_V1", "TIDES_THRESHOLD_V3", "TRAINING_LIBRARY_SEED", "TidalSample", "TidalSet")
 
 import dataclasses
 
@@ -108,29 +108,29 @@ EVALUATION_TIDES_V1 = TidalSet(
 )
 """The first set: at the depth of DP2, and of ten years."""
 
-TIDES_THRESHOLD_V2 = TidalSet(
-    "tides-threshold-v2",
-    library_seed=5,
-    encounters=128,
-    library_fingerprint=(125.107326, 22.777025, 60.429563),
+TIDES_THRESHOLD_V3 = TidalSet(
+    "tides-threshold-v3",
+    library_seed=6,
+    encounters=320,
+    library_fingerprint=(115.973322, 186.318492, 10.679557),
     samples=(
         TidalSample(
             "40 visits",
-            seed=20261124_31,
+            seed=20261130_41,
             visits=40.0,
-            number=1500,
-            checksum="1a57742f33375cbe7e97df29919153fb759146357a3737d620c3ade842f44863",
-            fingerprint=(-35.252, 625.627, -581.126, 574.532, 503.725, 398.329),
+            number=3500,
+            checksum="1971b41d303f40cc2fa30aac5cc0ba179c2a49c825279a23fdd8b2ec28b9b8e0",
+            fingerprint=(258.028, 1888.416, 463.785, -563.897, 550.794, -590.056),
         ),
         TidalSample(
             "200 visits",
-            seed=20261124_32,
+            seed=20261130_42,
             visits=200.0,
-            number=1500,
-            checksum="04a78e63f1b88e6a088bab764da15d4fd631c5a0a2a1a13cb91b46aa0f51638e",
-            fingerprint=(-10.884, 767.2, -965.395, 277.055, 313.277, -250.712),
+            number=3500,
+            checksum="ad83044ec61036d0a856370fc5afa5de51d20bd10d06cd035de93bf6df4441f2",
+            fingerprint=(-955.341, 2907.387, -891.21, 372.403, 495.621, 205.291),
         ),
     ),
 )
-"""Other hosts and encounters at the same depths, to choose thresholds on. The
-first such set had a third of the hosts, too few for the errors of fluxes."""
+"""Other hosts and encounters at the same depths, to choose thresholds on.
+Earlier such sets had fewer encounters, too few for the errors of fluxes."""
