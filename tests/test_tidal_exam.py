@@ -139,7 +139,7 @@ def test_a_changed_simulator_is_refused(small: TidalSet, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_simulator_still_makes_what_was_frozen(tmp_path: Path) -> None:
-    FrozenTides.prepare(TIDES_THRESHOLD_V3, tmp_path / "threshold")
+    FrozenTides.prepare(TIDES_THRESHOLD_V3, tmp_path / "threshold", processes=2)
 
 
 @pytest.mark.slow
