@@ -62,7 +62,7 @@ class _Grid:
         self.step = 0.5 * np.pi / cells
         self.theta = self.step * np.arange(cells + 1)
         inner = self.theta[1:-1]
-        self.basis = np.stack([np.log(np.sin(inner)), np.log(np.cos(inner)), np.ones_like(inner)])
+        self.basis = np.stack([np.log(np.sin(inner)), np.log(np.cos(inner))])
         # A component's width in theta is 0.5 / sqrt(a + b): at least 1.25
         # cells for these.
         self.max_concentration = (0.5 / (1.25 * self.step)) ** 2
@@ -130,8 +130,10 @@ def _on_grid(a: Floats, b: Floats, grid: _Grid) -> tuple[Floats, Floats]:
     to zero; the integral is exact there, and good from `_START` to its
     mirror.
     """
-    coefficients = np.stack([2.0 * a - 1.0, 2.0 * b - 1.0, _log_normalization(a, b)], axis=-1)
-    components = coefficients @ grid.basis
+    components = np.stack([2.0 * a - 1.0, 2.0 * b - 1.0], axis=-1) @ grid.basis
+    # By itself: it may be infinite, which some libraries of linear algebra
+    # take for an invalid value.
+    components += _log_normalization(a, b)[..., np.newaxis]
     np.exp(components, out=components)
     density = np.zeros((len(a), grid.cells + 1))
     np.mean(components, axis=-2, out=density[:, 1:-1])

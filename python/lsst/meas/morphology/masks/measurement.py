@@ -29,9 +29,9 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import maximum_filter
 
 from ..surface_brightness import NATIVE_SCALE, limit, to_magnitude
+from .edges import covered, truncated
 from .flux import (
     confidence,
     fill_covered,
@@ -286,8 +286,8 @@ def measure_features(
         limit=depth,
         half_found=settings.half_found_at(depth[:, reference]),
         masked=1.0 - valid[:, reference].mean(axis=(1, 2)),
-        blended=_covered(mask[:, settings.union], neighbours.compact),
-        truncated=_truncated(mask[:, settings.union], valid.any(axis=1)),
+        blended=covered(mask[:, settings.union], neighbours.compact),
+        truncated=truncated(mask[:, settings.union], valid.any(axis=1)),
         north=np.full(len(scale), np.pi / 2) if north is None else np.asarray(north, np.float64),
         reference=reference,
         seen=seen,
@@ -333,29 +333,6 @@ def _mirrored(light: Floats, image: Floats, clear: Bools, doubtful: Bools) -> Fl
     """
     opposite = (slice(None), slice(None), slice(None, None, -1), slice(None, None, -1))
     return np.where(clear[opposite] & doubtful[:, None], image[opposite], light)
-
-
-def _covered(mask: Bools, compact: Bools) -> Doubles:
-    """Return the part of masks that neighbours cover, ``[n]``."""
-    total = mask.sum(axis=(1, 2))
-    return np.asarray((mask & compact).sum(axis=(1, 2)) / np.maximum(total, 1))
-
-
-def _truncated(mask: Bools, found: Bools) -> Bools:
-    """Return whether masks reach the outermost pixels with data, ``[n]``.
-
-    Holes in the data are no edge: rows and columns are, beyond which there
-    is nothing.
-    """
-    result = np.zeros(len(mask), np.bool_)
-    for axis in (1, 2):
-        some = found.any(axis=axis)
-        seen = maximum_filter(mask.any(axis=axis).view(np.uint8), size=(1, 3)).view(np.bool_)
-        first = np.argmax(some, axis=1)
-        last = some.shape[1] - 1 - np.argmax(some[:, ::-1], axis=1)
-        rows = np.arange(len(mask))
-        result |= seen[rows, first] | seen[rows, last]
-    return result & found.any(axis=(1, 2))
 
 
 def _assemble(
