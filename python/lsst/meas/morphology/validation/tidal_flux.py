@@ -27,10 +27,8 @@ __all__ = (
     "LEVEL",
     "FluxLaw",
     "FluxScore",
-    "fit_error_power",
     "fit_flux_error",
     "fit_flux_law",
-    "fit_flux_power",
     "fit_flux_scale",
     "score_flux",
 )
@@ -137,66 +135,6 @@ def fit_flux_scale(flux: Floats, truth: Floats) -> float:
     return 1.0 / middle if middle > 0.0 else 1.0
 
 
-def fit_flux_power(flux: Floats, confidence: Floats, truth: Floats) -> float:
-    """Return the power of the confidence that measured fluxes lack.
-
-    Parameters
-    ----------
-    flux
-        Measured fluxes (nJy), ``[n]``.
-    confidence
-        How sure their masks are, ``[n]``.
-    truth
-        True fluxes (nJy), positive, ``[n]``.
-
-    Returns
-    -------
-    power
-        What makes the logarithms of true over measured fluxes scatter least
-        about their median, by the mean absolute difference; 0 if no flux is
-        positive.
-    """
-    good = (flux > 0.0) & np.isfinite(confidence)
-    if not good.any():
-        return 0.0
-    ratio, sure = np.log(truth[good] / flux[good]), np.log(confidence[good])
-
-    def scatter(power: float) -> float:
-        left = ratio - power * sure
-        return float(np.abs(left - np.median(left)).mean())
-
-    return float(optimize.minimize_scalar(scatter, bounds=(-_STEEPEST, _STEEPEST), method="bounded").x)
-
-
-def fit_error_power(flux: Floats, confidence: Floats, truth: Floats) -> float:
-    """Return the power of the doubt that relative errors grow with.
-
-    Parameters
-    ----------
-    flux
-        Measured fluxes, scaled (nJy), ``[n]``.
-    confidence
-        How sure their masks are, ``[n]``.
-    truth
-        True fluxes (nJy), positive, ``[n]``.
-
-    Returns
-    -------
-    power
-        The likeliest one, for errors distributed as Laplace's; not negative,
-        and 0 if no flux is positive.
-    """
-    good = (flux > 0.0) & np.isfinite(confidence)
-    if not good.any():
-        return 0.0
-    off, unsure = np.abs(truth[good] / flux[good] - 1.0), np.log(doubt(confidence[good]))
-
-    def surprise(power: float) -> float:
-        return float(np.log((off * np.exp(-power * unsure)).mean() + _TINY) + power * unsure.mean())
-
-    return float(optimize.minimize_scalar(surprise, bounds=(0.0, _STEEPEST), method="bounded").x)
-
-
 def fit_flux_error(
     flux: Floats, sigma: Floats, truth: Floats, *, level: float = LEVEL, unsure: Floats | float = 1.0
 ) -> float:
@@ -252,10 +190,38 @@ def fit_flux_law(flux: Floats, sigma: Floats, confidence: Floats, truth: Floats)
     law
         The law. Its powers are fitted first, then the scale and the error.
     """
-    power = fit_flux_power(flux, confidence, truth)
+    good = (flux > 0.0) & np.isfinite(confidence)
+    if not good.any():
+        return FluxLaw(fit_flux_scale(flux, truth), 0.0, fit_flux_error(flux, sigma, truth), 0.0)
+    power = _flux_power(truth[good] / flux[good], confidence[good])
     factor = confidence**power
     scale = fit_flux_scale(factor * flux, truth)
     flux, sigma = scale * factor * flux, scale * factor * sigma
-    error_power = fit_error_power(flux, confidence, truth)
+    error_power = _error_power(truth[good] / flux[good], doubt(confidence[good]))
     error = fit_flux_error(flux, sigma, truth, unsure=doubt(confidence) ** error_power)
     return FluxLaw(scale, power, error, error_power)
+
+
+def _flux_power(ratio: Floats, confidence: Floats) -> float:
+    """Return the power with which the logarithms of true over measured
+    fluxes scatter least about their median, by the mean absolute difference.
+    """
+    off, sure = np.log(ratio), np.log(confidence)
+
+    def scatter(power: float) -> float:
+        left = off - power * sure
+        return float(np.abs(left - np.median(left)).mean())
+
+    return float(optimize.minimize_scalar(scatter, bounds=(-_STEEPEST, _STEEPEST), method="bounded").x)
+
+
+def _error_power(ratio: Floats, unsure: Floats) -> float:
+    """Return the likeliest power of the doubt that relative errors,
+    distributed as Laplace's, grow with; not negative.
+    """
+    off, log = np.abs(ratio - 1.0), np.log(unsure)
+
+    def surprise(power: float) -> float:
+        return float(np.log((off * np.exp(-power * log)).mean() + _TINY) + power * log.mean())
+
+    return float(optimize.minimize_scalar(surprise, bounds=(0.0, _STEEPEST), method="bounded").x)
